@@ -1,0 +1,1 @@
+"""One decoder for all families, its configuration, attention and LoRA."""
