@@ -1,0 +1,252 @@
+"""Attention over thread-shared rows.
+
+A row of T tokens holds several threads (segments); a thread is a shared prefix (branch 0) and its replies
+(branches 1…n), and a reply sees its own prefix and itself:
+
+    may_attend(q, k) = segment[q] == segment[k] and branch[k] in (0, branch[q]) and index[k] <= index[q]
+                       and position[q] - position[k] < window
+
+Backends, all held to one equivalence test:
+  dense   the whole [T, T] square with a mask; any device, any length.
+  block   blocked over queries; each block reads only the keys from the start of its segment on. Flash-like: the
+          softmax is recomputed in the backward pass, so memory grows with T and not with T^2.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
+from jax.sharding import PartitionSpec
+from jaxtyping import Array, Bool, Float, Int
+
+from llumi_jax.models import partitioning
+
+BACKENDS = ("dense", "block")
+QUERY_BLOCK = 128
+_KEY_WIDTHS = (128, 256, 384, 512, 640, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192)
+_MASKED = -1e30  # finite, so that no row of an empty mask can become NaN
+
+
+class RowLayout(NamedTuple):
+    """Where each token of a row stands. All int32 [B, T]; segment 0 is padding."""
+
+    segment: Int[Array, "B T"]
+    branch: Int[Array, "B T"]
+    position: Int[Array, "B T"]
+
+
+def resolve_backend(name: str, row_length: int, platform: str | None = None) -> str:
+    """Returns the backend that `name` ("auto" or one of BACKENDS) stands for at this row length.
+
+    Raises:
+      ValueError: the name is unknown, or the backend cannot hold rows of this length.
+    """
+    platform = platform or jax.default_backend()
+    if name == "auto":
+        return "block" if platform == "cpu" and row_length % QUERY_BLOCK == 0 else "dense"
+    if name not in BACKENDS:
+        raise ValueError(f"attention backend {name!r} is not one of {', '.join(('auto', *BACKENDS))}")
+    if name == "block" and row_length % QUERY_BLOCK:
+        raise ValueError(f"attention backend 'block' needs a row length that is a multiple of {QUERY_BLOCK}, got {row_length}")
+    return name
+
+
+def may_attend(queries: RowLayout, keys: RowLayout, query_index, key_index, window: int | None) -> Bool[Array, "B Q S"]:
+    """The one definition of who sees whom; `queries` and `keys` are slices [B, Q] and [B, S] of a row's layout."""
+    same_thread = queries.segment[:, :, None] == keys.segment[:, None, :]
+    branch = keys.branch[:, None, :]
+    same_reply = (branch == 0) | (branch == queries.branch[:, :, None])
+    causal = key_index[None, :] <= query_index[:, None]
+    allowed = same_thread & same_reply & causal
+    if window is not None:
+        allowed &= queries.position[:, :, None] - keys.position[:, None, :] < window
+    return allowed
+
+
+def attend(
+    q: Float[Array, "B T H N"],
+    k: Float[Array, "B T K N"],
+    v: Float[Array, "B T K N"],
+    layout: RowLayout,
+    *,
+    window: int | None = None,
+    backend: str = "dense",
+) -> Float[Array, "B T H N"]:
+    """Grouped-query attention under `may_attend`, scores and sums in float32. `backend` must be resolved."""
+    local = functools.partial(_block if backend == "block" else _dense, window=window)
+    mesh = partitioning.current_mesh()
+    if backend == "dense" or mesh is None:
+        return local(q, k, v, *layout)
+    # The scan over blocks is sequential: every device must run it over its own rows and heads only.
+    heads = "tensor" if k.shape[2] % mesh.shape["tensor"] == 0 else None
+    rows = partitioning.BATCH_AXES
+    arrays, layouts = PartitionSpec(rows, None, heads, None), PartitionSpec(rows, None)
+    sharded = jax.shard_map(
+        local, mesh=mesh, in_specs=(arrays,) * 3 + (layouts,) * 3, out_specs=arrays, check_vma=False
+    )
+    return sharded(q, k, v, *layout)
+
+
+def _dense(q, k, v, segment, branch, position, *, window):
+    layout, index = RowLayout(segment, branch, position), jnp.arange(q.shape[1])
+    mask = may_attend(layout, layout, index, index, window)
+    return masked_attention(q, k, v, mask)
+
+
+def masked_attention(
+    q: Float[Array, "B Q H N"], k: Float[Array, "B S K N"], v: Float[Array, "B S K N"], mask: Bool[Array, "B Q S"]
+) -> Float[Array, "B Q H N"]:
+    """Softmax attention with a boolean mask shared by all heads."""
+    B, Q, H, N = q.shape
+    K = k.shape[2]
+    grouped = q.reshape(B, Q, K, H // K, N) * N**-0.5
+    scores = jnp.einsum("BQKGN,BSKN->BKGQS", grouped, k, preferred_element_type=jnp.float32)
+    weights = jax.nn.softmax(jnp.where(mask[:, None, None], scores, _MASKED), axis=-1)
+    out = jnp.einsum("BKGQS,BSKN->BQKGN", weights.astype(v.dtype), v, preferred_element_type=jnp.float32)
+    return out.reshape(B, Q, H, N).astype(q.dtype)
+
+
+# --- block backend -----------------------------------------------------------------------------------------------
+
+
+class _Plan(NamedTuple):
+    """For every (row, query block): where its key window starts, and which of the static widths it has. [B, T/block]"""
+
+    start: Int[Array, "B C"]
+    width: Int[Array, "B C"]
+
+
+def _widths(T: int) -> tuple[int, ...]:
+    return (*(w for w in _KEY_WIDTHS if w < T), T)
+
+
+def _plan(segment: Int[Array, "B T"]) -> _Plan:
+    T = segment.shape[1]
+    first = segment[:, ::QUERY_BLOCK]
+    segment_start = jnp.argmax(segment[:, None, :] == first[:, :, None], axis=-1)
+    end = (jnp.arange(T // QUERY_BLOCK) + 1) * QUERY_BLOCK
+    widths = jnp.array(_widths(T))
+    width = jnp.searchsorted(widths, end[None] - segment_start)
+    return _Plan(jnp.maximum(end[None] - widths[width], 0).astype(jnp.int32), width.astype(jnp.int32))
+
+
+def _fold(x, K):
+    """[B, T, H, N] -> [B, C, K, G*block, N]: query heads that share a key head become rows of one matrix."""
+    B, T, H, N = x.shape
+    C = T // QUERY_BLOCK
+    return x.reshape(B, C, QUERY_BLOCK, K, H // K, N).transpose(0, 1, 3, 4, 2, 5).reshape(B, C, K, -1, N)
+
+
+def _unfold(x, H):
+    """The inverse of `_fold`."""
+    B, C, K, _, N = x.shape
+    x = x.reshape(B, C, K, H // K, QUERY_BLOCK, N).transpose(0, 1, 4, 2, 3, 5)
+    return x.reshape(B, C * QUERY_BLOCK, H, N)
+
+
+def _window_mask(layout: RowLayout, row, block, start, W: int, groups: int, window: int | None):
+    """Mask [1, G*block, W] of one query block against the W keys from `start` on."""
+    take = lambda at, size: RowLayout(*(jax.lax.dynamic_slice(a, (row, at), (1, size)) for a in layout))
+    at = block * QUERY_BLOCK
+    mask = may_attend(take(at, QUERY_BLOCK), take(start, W), at + jnp.arange(QUERY_BLOCK), start + jnp.arange(W), window)
+    return jnp.tile(mask, (1, groups, 1))
+
+
+def _window_of(x: Float[Array, "B K T N"], row, start, W: int):
+    return jax.lax.dynamic_slice(x, (row, 0, start, 0), (1, x.shape[1], W, x.shape[3]))[0]
+
+
+def _block_forward(q, k, v, layout: RowLayout, window):
+    """Returns the folded output [B, C, K, G*block, N] and the log-sum-exp of its scores [B, C, K, G*block]."""
+    B, T, H, N = q.shape
+    K, C = k.shape[2], T // QUERY_BLOCK
+    plan, widths = _plan(layout.segment), _widths(T)
+    q_blocks = _fold(q, K) * N**-0.5
+    keys, values = k.swapaxes(1, 2), v.swapaxes(1, 2)
+
+    def at_width(W, q_block, row, block, start):
+        mask = _window_mask(layout, row, block, start, W, H // K, window)
+        scores = jnp.einsum("KQN,KWN->KQW", q_block, _window_of(keys, row, start, W), preferred_element_type=jnp.float32)
+        scores = jnp.where(mask, scores, _MASKED)
+        top = scores.max(-1, keepdims=True)
+        p = jnp.exp(scores - top)
+        total = p.sum(-1, keepdims=True)
+        values_ = _window_of(values, row, start, W)
+        out = jnp.einsum("KQW,KWN->KQN", p.astype(v.dtype), values_, preferred_element_type=jnp.float32) / total
+        return out.astype(q.dtype), (top + jnp.log(total))[..., 0]
+
+    def body(_, x):
+        q_block, row, block, start, width = x
+        # Under a scan, unlike under vmap, the switch runs one branch only: that is where the time is won.
+        return None, jax.lax.switch(width, [functools.partial(at_width, W) for W in widths], q_block, row, block, start)
+
+    rows, blocks = jnp.repeat(jnp.arange(B), C), jnp.tile(jnp.arange(C), B)
+    flat = q_blocks.reshape(B * C, *q_blocks.shape[2:])
+    _, (out, lse) = jax.lax.scan(body, None, (flat, rows, blocks, plan.start.ravel(), plan.width.ravel()))
+    return out.reshape(B, C, *out.shape[1:]), lse.reshape(B, C, *lse.shape[1:])
+
+
+def _block_backward(q, k, v, layout: RowLayout, window, out, lse, d_out):
+    """Gradients of `_block_forward` with respect to q, k and v; the probabilities are recomputed from `lse`."""
+    B, T, H, N = q.shape
+    K, C = k.shape[2], T // QUERY_BLOCK
+    plan, widths = _plan(layout.segment), _widths(T)
+    q_blocks, d_blocks = _fold(q, K) * N**-0.5, _fold(d_out, K)
+    keys, values = k.swapaxes(1, 2), v.swapaxes(1, 2)
+    delta = jnp.sum(d_blocks.astype(jnp.float32) * out.astype(jnp.float32), -1)
+
+    def at_width(W, sums, q_block, d_block, lse_block, delta_block, row, block, start):
+        mask = _window_mask(layout, row, block, start, W, H // K, window)
+        keys_, values_ = _window_of(keys, row, start, W), _window_of(values, row, start, W)
+        dot = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
+        scores = dot("KQN,KWN->KQW", q_block, keys_)
+        p = jnp.where(mask, jnp.exp(scores - lse_block[..., None]), 0.0)
+        d_scores = (p * (dot("KQN,KWN->KQW", d_block, values_) - delta_block[..., None])).astype(q.dtype)
+        d_q = dot("KQW,KWN->KQN", d_scores, keys_) * N**-0.5
+        d_k = dot("KQW,KQN->KWN", d_scores, q_block)
+        d_v = dot("KQW,KQN->KWN", p.astype(q.dtype), d_block)
+        add = lambda total, part: jax.lax.dynamic_update_slice(
+            total, jax.lax.dynamic_slice(total, (0, start, 0), (K, W, N)) + part, (0, start, 0)
+        )
+        return (add(sums[0], d_k), add(sums[1], d_v)), d_q
+
+    def block_step(row, sums, x):
+        *arrays, block, start, width = x
+        branches = [functools.partial(at_width, W) for W in widths]
+        return jax.lax.switch(width, branches, sums, *arrays, row, block, start)
+
+    def row_step(_, x):
+        row, *arrays = x
+        zeros = jnp.zeros((K, T, N), jnp.float32)
+        (d_k, d_v), d_q = jax.lax.scan(
+            functools.partial(block_step, row), (zeros, zeros), (*arrays[:4], jnp.arange(C), *arrays[4:])
+        )
+        return None, (d_q, d_k, d_v)
+
+    inputs = (jnp.arange(B), q_blocks, d_blocks, lse, delta, plan.start, plan.width)
+    _, (d_q, d_k, d_v) = jax.lax.scan(row_step, None, inputs)
+    return _unfold(d_q, H).astype(q.dtype), d_k.swapaxes(1, 2).astype(k.dtype), d_v.swapaxes(1, 2).astype(v.dtype)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnames=("window",))
+def _block(q, k, v, segment, branch, position, window):
+    out, _ = _block_forward(q, k, v, RowLayout(segment, branch, position), window)
+    return _unfold(out, q.shape[2])
+
+
+def _block_vjp_forward(q, k, v, segment, branch, position, window):
+    layout = RowLayout(segment, branch, position)
+    out, lse = _block_forward(q, k, v, layout, window)
+    # Named, so that a remat policy can keep them: recomputing attention costs far more than storing its output.
+    out, lse = checkpoint_name(out, "attention"), checkpoint_name(lse, "attention")
+    return _unfold(out, q.shape[2]), (q, k, v, layout, out, lse)
+
+
+def _block_vjp_backward(window, residuals, d_out):
+    q, k, v, layout, out, lse = residuals
+    return *_block_backward(q, k, v, layout, window, out, lse, d_out), None, None, None
+
+
+_block.defvjp(_block_vjp_forward, _block_vjp_backward)
