@@ -1,0 +1,1 @@
+"""Writing with trained weights: sampling, the engine with its KV cache, and the GM -> IM cascade."""
