@@ -1,0 +1,1 @@
+"""What is written to disk and read back: checkpoints, locks and small files that are whole or absent."""

@@ -1,0 +1,122 @@
+"""Orbax (its v1 API) behind one module: trees to disk and back onto any sharding."""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from llumi_jax.cli import UserError
+
+
+def _orbax():
+    from orbax.checkpoint import v1  # slow to import, and of no use to `--help`
+
+    return v1
+
+
+class Checkpoints:
+    """The checkpoints of one stage, `folder/<step>/{params,opt_state,progress}`, written in the background.
+
+    A checkpoint appears under its name only when it is complete, so a kill at any moment leaves the last whole one.
+    """
+
+    def __init__(self, folder: str | os.PathLike, keep: int = 2) -> None:
+        ocp = _orbax()
+        self._checkpointer = ocp.training.Checkpointer(
+            Path(folder).absolute(),
+            save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
+            preservation_policy=ocp.training.preservation_policies.LatestN(keep),
+            cleanup_tmp_directories=True,
+        )
+
+    @property
+    def latest(self) -> int | None:
+        """The step of the newest whole checkpoint."""
+        found = self._checkpointer.latest
+        return None if found is None else found.step
+
+    def save(self, step: int, trees: dict[str, Any]) -> None:
+        """Starts to write the trees under `step` and returns; the trees may be donated at once. Known steps are kept."""
+        if self.latest == step:
+            return
+        self.wait()
+        self._checkpointer.save_checkpointables_async(step, _detached(trees))
+
+    def restore(self, abstract: dict[str, Any], step: int | None = None) -> dict[str, Any]:
+        """Reads the trees of `step` (default: the newest) onto the shardings of `abstract`."""
+        return self._checkpointer.load_checkpointables(step, abstract)
+
+    def wait(self) -> None:
+        """Returns when nothing is being written any more; raises what the writing raised."""
+        self._checkpointer.wait()
+
+    def close(self) -> None:
+        self._checkpointer.close()
+
+
+def _detached(trees: dict[str, Any]) -> dict[str, Any]:
+    """On CPU a host copy is the device buffer itself, and a donated step would write into what is being saved."""
+    copy = lambda x: x.copy() if isinstance(x, jax.Array) and x.is_fully_addressable else x
+    return jax.tree.map(copy, trees) if jax.default_backend() == "cpu" else trees
+
+
+def latest_step(folder: str | os.PathLike) -> int | None:
+    """The newest whole checkpoint below `folder`, or None. Changes nothing on disk."""
+    if not Path(folder).is_dir():
+        return None
+    checkpointer = _orbax().training.Checkpointer(Path(folder).absolute())
+    try:
+        return None if checkpointer.latest is None else checkpointer.latest.step
+    finally:
+        checkpointer.close()
+
+
+def restore_params(folder: str | os.PathLike, abstract: Any, step: int | None = None) -> Any:
+    """Reads what was trained (all weights, or the LoRA tree) from a stage's `checkpoints` folder.
+
+    Args:
+      folder: W/<stage>/checkpoints.
+      abstract: tree of jax.ShapeDtypeStruct, with shardings where wanted.
+      step: a step, or None for the newest.
+
+    Raises:
+      UserError: there is no whole checkpoint yet.
+    """
+    checkpointer = _orbax().training.Checkpointer(Path(folder).absolute()) if Path(folder).is_dir() else None
+    if checkpointer is None or checkpointer.latest is None:
+        raise UserError(f"{folder} holds no checkpoint yet. Train that stage first, or wait for its first save.")
+    try:
+        return checkpointer.load_checkpointables(step, {"params": abstract})["params"]
+    finally:
+        checkpointer.close()
+
+
+def save_tree(path: str | os.PathLike, tree: Any) -> None:
+    """Writes one tree to `path`, replacing what was there."""
+    _orbax().save_pytree(Path(path).absolute(), tree, overwrite=True)
+
+
+def restore_tree(path: str | os.PathLike, abstract: Any) -> Any:
+    """Reads a tree of `save_tree` onto the shapes and shardings of `abstract`.
+
+    Raises:
+      UserError: the folder is missing.
+    """
+    if not Path(path).is_dir():
+        raise UserError(f"{path} is missing. Check the path of the checkpoint.")
+    return _orbax().load_pytree(Path(path).absolute(), abstract)
+
+
+def tree_sha256(tree: Any) -> str:
+    """A digest of every leaf's path, dtype, shape and bytes: equal if and only if the trees are, bit by bit."""
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        if jax.dtypes.issubdtype(getattr(leaf, "dtype", None), jax.dtypes.prng_key):
+            leaf = jax.random.key_data(leaf)
+        array = np.ascontiguousarray(jax.device_get(leaf))
+        digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}\n".encode())
+        digest.update(array.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
