@@ -1,0 +1,1 @@
+"""From a TFDS dataset to packed rows: threads, tokens, rows, batches."""

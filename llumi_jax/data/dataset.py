@@ -1,0 +1,144 @@
+"""The dataset contract: any TFDS builder with these features trains, wherever its pairs come from.
+
+Two feature sets. Pairs: a post (and draft), a chosen and a rejected reply, the chance that chosen is truly preferred.
+Replies, for SFT: a post (and draft) and one reply worth learning. Rows of one post and draft share a `thread_id`.
+"""
+
+import dataclasses
+import importlib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from llumi_jax.cli import UserError, suggestion
+
+_POST = ("thread_id", "task", "community", "title", "body", "draft", "weight", "source")
+FEATURES = {
+    "pairs": (*_POST, "pair_id", "chosen", "rejected", "probability"),
+    "replies": (*_POST, "reply_id", "reply"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """A preference between two replies of one thread, as indices into its replies."""
+
+    pair_id: str
+    chosen: int
+    rejected: int
+    probability: float
+    weight: float
+
+
+@dataclasses.dataclass
+class Thread:
+    """A post (with its draft) once, each distinct reply once, and what is known about them."""
+
+    thread_id: str
+    community: str
+    title: str
+    body: str
+    draft: str
+    replies: list[str] = dataclasses.field(default_factory=list)
+    reply_weights: list[float] = dataclasses.field(default_factory=list)  # of SFT targets; 0 = no target
+    pairs: list[Pair] = dataclasses.field(default_factory=list)
+
+    def slot(self, text: str) -> int:
+        """The index of a reply, added when it is new."""
+        if text not in self.replies:
+            self.replies.append(text)
+            self.reply_weights.append(0.0)
+        return self.replies.index(text)
+
+
+def read_threads(spec: str, split: str, task: str, data_dir: str | os.PathLike, kind: str) -> list[Thread]:
+    """Reads one split's threads of one task, in an order that depends on the data alone.
+
+    Args:
+      spec: "package.module:Builder/config", or several of them joined by commas.
+      split: a TFDS split name; a dataset without it gives no threads.
+      task: "gm" or "im".
+      data_dir: where prepared datasets lie, and where one is prepared that is not there yet.
+      kind: "pairs" or "replies".
+
+    Raises:
+      UserError: the spec cannot be resolved, or the dataset lacks a feature of the contract.
+    """
+    threads: dict[str, Thread] = {}
+    for one in (part.strip() for part in spec.split(",")):
+        builder = open_builder(one, data_dir)
+        _check_features(one, builder, kind)
+        if split in builder.info.splits:
+            _collect(threads, _rows(builder, split), task, kind)
+    return [threads[key] for key in sorted(threads)]
+
+
+def open_builder(spec: str, data_dir: str | os.PathLike) -> Any:
+    """Finds a prepared dataset below `data_dir`, or imports its builder and prepares it there.
+
+    Raises:
+      UserError: the module, class or config does not exist.
+    """
+    tfds = _tensorflow_datasets()
+    try:
+        module_name, rest = spec.split(":")
+        class_name, config = rest.split("/")
+    except ValueError:
+        raise UserError(f"dataset {spec!r} is not of the form package.module:Builder/config") from None
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise UserError(f"dataset {spec!r}: no module named {error.name!r}. Run from the project's folder.") from None
+    if not hasattr(module, class_name):
+        raise UserError(f"dataset {spec!r}: {module_name} has no {class_name}.{suggestion(class_name, dir(module))}")
+    builder_class = getattr(module, class_name)
+    prepared = Path(data_dir) / builder_class.name / config
+    versions = sorted(path.parent for path in prepared.glob("*/dataset_info.json"))
+    if versions:
+        return tfds.builder_from_directory(versions[-1])
+    known = [c.name for c in builder_class.BUILDER_CONFIGS]
+    if config not in known:
+        nearby = suggestion(config, [*known, *(p.name for p in prepared.parent.glob("*"))])
+        raise UserError(f"no dataset {config!r} below {data_dir}. Build it with data_pipelines.build, or pass --data_dir.{nearby}")
+    builder = builder_class(config=config, data_dir=os.fspath(data_dir))
+    builder.download_and_prepare()
+    return builder
+
+
+def _tensorflow_datasets():
+    """Imports TFDS with TensorFlow kept off the accelerators, whose memory is JAX's."""
+    import tensorflow as tf
+
+    tf.config.set_visible_devices([], "GPU")
+    import tensorflow_datasets as tfds
+
+    tfds.disable_progress_bar()
+    return tfds
+
+
+def _check_features(spec: str, builder: Any, kind: str) -> None:
+    missing = [name for name in FEATURES[kind] if name not in builder.info.features]
+    if missing:
+        raise UserError(f"dataset {spec!r} has no feature {missing[0]!r}, which {kind} need. Use a dataset of kind {kind!r}.")
+
+
+def _rows(builder: Any, split: str) -> Iterable[Mapping[str, Any]]:
+    import tensorflow_datasets as tfds
+
+    decode = lambda value: value.decode("utf-8") if isinstance(value, bytes) else value
+    for row in tfds.as_numpy(builder.as_dataset(split=split, shuffle_files=False)):
+        yield {key: decode(value) for key, value in row.items()}
+
+
+def _collect(threads: dict[str, Thread], rows: Iterable[Mapping[str, Any]], task: str, kind: str) -> None:
+    id_name = "pair_id" if kind == "pairs" else "reply_id"
+    for row in sorted((r for r in rows if r["task"] == task), key=lambda r: r[id_name]):
+        texts = {name: row[name] for name in ("thread_id", "community", "title", "body", "draft")}
+        thread = threads.setdefault(row["thread_id"], Thread(**texts))
+        weight = float(row["weight"])
+        if kind == "pairs":
+            chosen, rejected = thread.slot(row["chosen"]), thread.slot(row["rejected"])
+            thread.pairs.append(Pair(row["pair_id"], chosen, rejected, float(row["probability"]), weight))
+        else:
+            thread.reply_weights[thread.slot(row["reply"])] = weight

@@ -1,0 +1,1 @@
+"""Pure functions from hidden states to log-probabilities and from those to losses."""

@@ -1,0 +1,50 @@
+"""Log-probabilities of replies, made from the predicted tokens alone: [B, T, V] never exists."""
+
+import functools
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+CHUNK = 128  # predictions of a row whose logits exist at one time; rows hold a multiple of it
+
+
+def token_logps(
+    hidden: Float[Array, "B M D"], matrix: Float[Array, "V D"], target: Int[Array, "B M"]
+) -> Float[Array, "B M"]:
+    """log softmax(hidden @ matrix.T)[target] in float32, chunked over M and rematerialised in the backward pass."""
+    B, M, D = hidden.shape
+    matrix = matrix.astype(hidden.dtype)
+
+    @functools.partial(jax.checkpoint, prevent_cse=False)
+    def chunk(_, x):
+        h, label = x
+        logits = jnp.einsum("BCD,VD->BCV", h, matrix, preferred_element_type=jnp.float32)
+        picked = jnp.take_along_axis(logits, label[..., None], axis=-1)[..., 0]
+        return None, picked - jax.nn.logsumexp(logits, axis=-1)
+
+    size = CHUNK if M % CHUNK == 0 else M
+    chunked = lambda x: x.reshape(B, M // size, size, *x.shape[2:]).swapaxes(0, 1)
+    _, logps = jax.lax.scan(chunk, None, (chunked(hidden), chunked(target)))
+    return logps.swapaxes(0, 1).reshape(B, M)
+
+
+def prediction_logps(
+    hidden: Float[Array, "B T D"], matrix: Float[Array, "V D"], rows: Mapping[str, Array]
+) -> Float[Array, "B M"]:
+    """Log-probability of every entry of the rows' prediction list; padding gives some finite number."""
+    gathered = jnp.take_along_axis(hidden, rows["source"][..., None], axis=1)
+    return token_logps(gathered, matrix, rows["target"])
+
+
+def reply_logps(logps: Float[Array, "B M"], rows: Mapping[str, Array], slots: int) -> Float[Array, "B S"]:
+    """Sums the predictions of each reply; entries of weight 0 count nothing."""
+    kept = jnp.where(rows["weight"] > 0, logps, 0.0)
+    return jax.vmap(lambda x, slot: jax.ops.segment_sum(x, slot, slots))(kept, rows["slot"])
+
+
+def reply_lengths(rows: Mapping[str, Array], slots: int) -> Float[Array, "B S"]:
+    """Predicted tokens of each reply, the end-of-turn token included."""
+    kept = (rows["weight"] > 0).astype(jnp.float32)
+    return jax.vmap(lambda x, slot: jax.ops.segment_sum(x, slot, slots))(kept, rows["slot"])
