@@ -1,0 +1,1 @@
+"""How good is it: held-out pairs, language, people and safety. Nothing here needs a network."""
