@@ -1,0 +1,1 @@
+"""From a recipe to trained stages: data to device, steps, checkpoints and what people see of it."""
