@@ -1,0 +1,22 @@
+"""What every test runs under: eight virtual CPU devices, quiet libraries, nothing written to the user's own folders."""
+
+import atexit
+import os
+import shutil
+import tempfile
+
+# Read by the libraries when they are imported, and inherited by the commands that tests start.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="llumi-state-")
+atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
+
+import jax  # noqa: E402
+
+# Set here and not in the environment: the commands that tests start see one device, as they do for a user.
+if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+    jax.config.update("jax_num_cpu_devices", 8)
+jax.config.update("jax_platforms", os.environ.get("JAX_PLATFORMS", "cpu"))
