@@ -99,7 +99,8 @@ def _mlp(name: str, outputs: str, inputs: str) -> Weight:
 
 
 def _norm(name: str, hf: str, gguf: str) -> Weight:
-    return Weight(f"layers.{name}.scale", f"model.layers.{{layer}}.{hf}.weight", f"blk.{{layer}}.{gguf}.weight", "vector", "D")
+    hf, gguf = f"model.layers.{{layer}}.{hf}.weight", f"blk.{{layer}}.{gguf}.weight"
+    return Weight(f"layers.{name}.scale", hf, gguf, "vector", "D")
 
 
 _EMBEDDING = Weight("embed.embedding", "model.embed_tokens.weight", "token_embd.weight", "table", "V", "D")
@@ -158,7 +159,12 @@ FAMILIES = {
             "qwen2",
             "Qwen2ForCausalLM",
             "qwen2",
-            {"max_position_embeddings": 32768, "num_key_value_heads": 32, "sliding_window": 4096, "max_window_layers": 28},
+            {
+                "max_position_embeddings": 32768,
+                "num_key_value_heads": 32,
+                "sliding_window": 4096,
+                "max_window_layers": 28,
+            },
             qkv_bias=True,
         ),
     )
@@ -184,13 +190,19 @@ def of_architecture(architecture: str) -> Family:
     )
 
 
+def of_model_type(name: str) -> Family:
+    """The family of a `config.json` that names no architecture. UserError when there is none."""
+    return FAMILIES[name] if name in FAMILIES else of_architecture(name)
+
+
 def config_from_hf(values: Mapping[str, Any]) -> DecoderConfig:
     """Translates the contents of a Hugging Face `config.json`.
 
     Reads what transformers 4 wrote (`rope_theta`, `rope_scaling`) and what transformers 5 writes (`rope_parameters`).
     UserError names an unsupported architecture, a missing key, or a switch that the decoder does not have.
     """
-    family = of_architecture((values.get("architectures") or [values.get("model_type", "unknown")])[0])
+    names = values.get("architectures")
+    family = of_architecture(names[0]) if names else of_model_type(values.get("model_type", "unknown"))
     values = {**family.defaults, **values}
     _refuse_unknown_switches(family, values)
     try:
@@ -214,7 +226,8 @@ def config_from_hf(values: Mapping[str, Any]) -> DecoderConfig:
             max_position=int(values["max_position_embeddings"]),
         )
     except KeyError as error:
-        raise UserError(f"config.json has no {error.args[0]!r}, which {family.architecture} needs. Fetch it again.") from error
+        missing = f"config.json has no {error.args[0]!r}, which {family.architecture} needs"
+        raise UserError(f"{missing}. Fetch the model again.") from error
 
 
 def _refuse_unknown_switches(family: Family, values: Mapping[str, Any]) -> None:
@@ -254,7 +267,7 @@ def _window(family: Family, values: Mapping[str, Any]) -> int | None:
         if not values.get("use_sliding_window") or values["max_window_layers"] >= values["num_hidden_layers"]:
             return None
         if values["max_window_layers"] > 0:
-            raise UserError("config.json gives a sliding window to some layers only (max_window_layers): not supported.")
+            raise UserError("config.json gives a sliding window to some layers only: not supported.")
     return int(window)
 
 
@@ -299,5 +312,9 @@ def _window_to_hf(family: Family, config: DecoderConfig) -> dict[str, Any]:
         return {}
     if family.name == "qwen2":
         layers = 0 if config.sliding_window else config.num_layers
-        return {"use_sliding_window": bool(config.sliding_window), "sliding_window": config.sliding_window, "max_window_layers": layers}
+        return {
+            "use_sliding_window": bool(config.sliding_window),
+            "sliding_window": config.sliding_window,
+            "max_window_layers": layers,
+        }
     return {"sliding_window": config.sliding_window}

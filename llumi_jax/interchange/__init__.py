@@ -1,0 +1,1 @@
+"""Weights in and out: Hugging Face folders, GGUF files, packages, adapters and our own checkpoints."""
