@@ -63,3 +63,8 @@ def current_mesh() -> jax.sharding.AbstractMesh | None:
 def constrain(x: jax.Array, *axes: str | tuple[str, ...] | None) -> jax.Array:
     """Pins an activation to mesh axes; a no-op without a mesh."""
     return x if current_mesh() is None else jax.lax.with_sharding_constraint(x, PartitionSpec(*axes))
+
+
+def path_names(path: tuple) -> tuple[str, ...]:
+    """The dictionary keys along a tree path: ("layers", "attention", "q", "kernel")."""
+    return tuple(str(key.key) for key in path if isinstance(key, jax.tree_util.DictKey))

