@@ -39,6 +39,7 @@ class Cache:
 
 def cut_layers(tree: dict, num_layers: int) -> dict:
     """Turns `tree["layers"]`, stacked over L, into a list of L trees. Works for weights and LoRA trees alike."""
+    tree = jax.tree.map(jnp.asarray, tree)
     layers = [jax.tree.map(lambda x, i=i: x[i], tree["layers"]) for i in range(num_layers)]
     return {**tree, "layers": layers}
 

@@ -14,7 +14,7 @@ from llumi_jax.models import decoder, lora
 GREEDY = Sampling(temperature=0, max_tokens=24)
 
 
-def prompts(n, seed=0, longest=120):
+def prompts(n, seed=0, longest=60):
     r = np.random.default_rng(seed)
     return [tuple(r.integers(0, 250, r.integers(1, longest)).tolist()) for _ in range(n)]
 
