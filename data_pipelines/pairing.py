@@ -1,0 +1,177 @@
+"""The named rules: which of two replies to one post the community preferred, and how surely.
+
+`strict` (default) asks for evidence against every known confound; `paper` follows the published recipe, for
+replication. Clauses whose column a source lacks are off, and the card lists them.
+"""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import permutations
+
+import numpy as np
+
+from data_pipelines import confidence, privacy
+from data_pipelines.confidence import Prior
+from data_pipelines.records import Pair, Reply, Thread, Traits
+from llumi_jax.cli import UserError, suggestion
+
+RULES = ("strict", "paper")
+MAX_CHOSEN_PER_AUTHOR = 20
+MAX_PAIRS_PER_POST = 5
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Every number of a rule; its dictionary is what the rule hash is taken of."""
+
+    name: str
+    min_ratio: float = 0.0
+    min_gap: int = 1
+    min_posterior: float = 0.5
+    min_after_fuzz: float = 0.0
+    time_order: bool = False
+    calm: bool = False
+    chosen_quantile: float | None = None
+    rejected_quantile: float | None = None
+    max_uses: int = 2
+    max_pairs_per_post: int = MAX_PAIRS_PER_POST
+    max_chosen_per_author: int = MAX_CHOSEN_PER_AUTHOR
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+    def clauses_off(self, traits: Traits) -> list[str]:
+        """Names the clauses of the rule that this source cannot feed."""
+        known = {"time": traits.time, "fuzz": traits.fuzz, "ratio and gap": not traits.views, "views": traits.views}
+        return [] if self.name == "paper" else [name for name, there in known.items() if not there]
+
+
+def rule_for(name: str, traits: Traits) -> Rule:
+    """Returns the rule as it applies to a source.
+
+    Raises:
+      UserError: there is no such rule.
+    """
+    if name == "paper":
+        return Rule("paper", min_gap=15, chosen_quantile=0.98, rejected_quantile=0.15)
+    if name == "exposure":
+        raise UserError("rule 'exposure' is not in this version. Use --rule strict, which already counts views where there are any.")
+    if name != "strict":
+        raise UserError(f"unknown rule {name!r}. Rules: {', '.join(RULES)}.{suggestion(name, RULES)}")
+    if traits.views:
+        # One upvote is a signal where most answers have none: the posterior with exposure carries the rule.
+        return Rule("strict", min_posterior=0.60, max_uses=3)
+    return Rule(
+        "strict",
+        min_ratio=2.0,
+        min_gap=3,
+        min_posterior=0.90,
+        min_after_fuzz=0.80 if traits.fuzz else 0.0,
+        time_order=traits.time,
+        calm=True,
+    )
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What a rule learns from the training split: the prior, and the scores at its percentiles."""
+
+    prior: Prior
+    chosen_from: float = -math.inf
+    rejected_to: float = math.inf
+
+
+def calibrate(rule: Rule, traits: Traits, train: Sequence[Reply]) -> Calibration:
+    """Fits prior and percentiles on the eligible replies of the training split."""
+    prior = Prior()
+    scores = np.array([reply.score for reply in train], int)
+    if traits.views and len(train) > 1:
+        views = np.array([reply.views for reply in train], float)
+        prior = confidence.fit_prior(confidence.votes(scores, traits.self_vote), views)
+    if rule.chosen_quantile is None or not len(train):
+        return Calibration(prior)
+    high, low = np.quantile(scores, [rule.chosen_quantile, rule.rejected_quantile])
+    if scores.max() - scores.min() < rule.min_gap:
+        raise UserError(f"rule '{rule.name}': gap {rule.min_gap} needed, highest score {scores.max()}. Use --rule strict.")
+    return Calibration(prior, float(high), float(low))
+
+
+def may_be_chosen(reply: Reply) -> bool:
+    """A text with a masked detail must not be what a model learns to write."""
+    return not privacy.has_placeholder(reply.text)
+
+
+def candidates(thread: Thread, rule: Rule, traits: Traits, calibration: Calibration) -> Iterator[Pair]:
+    """Yields every preference that the rule finds in a thread, before caps, lengths and balance."""
+    replies = thread.replies
+    if len(replies) < 2:
+        return
+    posterior, certain = _posteriors(replies, traits, calibration.prior)
+    for c, r in permutations(range(len(replies)), 2):
+        if posterior[c, r] < rule.min_posterior or certain[c, r] < rule.min_after_fuzz:
+            continue
+        chosen, rejected = replies[c], replies[r]
+        if _votes_agree(chosen, rejected, rule, calibration) and may_be_chosen(chosen):
+            probability = certain[c, r] if traits.fuzz else posterior[c, r]
+            yield Pair("gm", thread.post, chosen, rejected, float(max(probability, 0.5)))
+
+
+def _posteriors(replies: Sequence[Reply], traits: Traits, prior: Prior) -> tuple[np.ndarray, np.ndarray]:
+    """Returns P(theta_row > theta_column) before and after the fuzz margin, both [n, n]."""
+    score = np.array([reply.score for reply in replies], int)
+    votes = confidence.votes(score, traits.self_vote)
+    exposure = np.array([float(reply.views) if traits.views else confidence.MIN_EXPOSURE for reply in replies])
+    posterior = confidence.probability_preferred(votes[:, None], votes[None, :], prior, exposure[:, None], exposure[None, :])
+    if not traits.fuzz:
+        return posterior, posterior
+    return posterior, confidence.after_fuzz(score[:, None], score[None, :], prior, traits.self_vote)
+
+
+def _votes_agree(chosen: Reply, rejected: Reply, rule: Rule, calibration: Calibration) -> bool:
+    high, low = chosen.score, rejected.score
+    if high - low < rule.min_gap or high < rule.min_ratio * max(low, 1):
+        return False
+    if high < calibration.chosen_from or low > calibration.rejected_to:
+        return False
+    if rule.time_order and chosen.created < rejected.created:
+        return False
+    return not (rule.calm and (chosen.controversiality or rejected.controversiality))
+
+
+def best_first(pairs: Sequence[Pair], tie: Callable[[Pair], float]) -> list[Pair]:
+    return sorted(pairs, key=lambda pair: (-pair.probability, tie(pair)))
+
+
+def cap(pairs: Sequence[Pair], rule: Rule) -> list[Pair]:
+    """Takes pairs in the given order, within the caps per post, per reply and per author of the chosen reply."""
+    posts: Counter[str] = Counter()
+    uses: Counter[tuple[str, str]] = Counter()
+    authors: Counter[str] = Counter()
+    taken = []
+    for pair in pairs:
+        ends = [(pair.post.id, pair.chosen.id), (pair.post.id, pair.rejected.id)]
+        author = pair.chosen.author
+        if posts[pair.post.id] >= rule.max_pairs_per_post or any(uses[end] >= rule.max_uses for end in ends):
+            continue
+        if author is not None and authors[author] >= rule.max_chosen_per_author:
+            continue
+        posts[pair.post.id] += 1
+        uses.update(ends)
+        authors[author] += author is not None
+        taken.append(pair)
+    return taken
+
+
+def weighted(pairs: Sequence[Pair], scale: float = 1.0) -> list[Pair]:
+    """Returns the pairs with weight `scale / sqrt(pairs of that post)`: a busy thread must not drown the others."""
+    posts = Counter(pair.post.id for pair in pairs)
+    return [replace(pair, weight=scale / math.sqrt(posts[pair.post.id])) for pair in pairs]
+
+
+def by_post(pairs: Sequence[Pair]) -> dict[str, list[Pair]]:
+    found = defaultdict(list)
+    for pair in pairs:
+        found[pair.post.id].append(pair)
+    return dict(found)

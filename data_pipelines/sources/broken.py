@@ -1,0 +1,35 @@
+"""Broken lines are counted and reported with file and number; too many of them stop the build."""
+
+from llumi_jax.cli import UserError
+
+MAX_SHARE = 0.01
+NAMED = 5
+
+
+class BrokenLines:
+    """Counts the lines of one file that could not be read. Set `lines` to the number of lines seen so far."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.lines = 0
+        self.count = 0
+        self._first: list[int] = []
+
+    def add(self, number: int) -> None:
+        """Notes a broken line. Gives up early on a file that is plainly of another kind."""
+        self.count += 1
+        if len(self._first) < NAMED:
+            self._first.append(number)
+        if self.count >= 1000:
+            self.finish()
+
+    def finish(self) -> None:
+        """Raises UserError if more than 1 % of the lines are broken. One alone never stops a build."""
+        if self.count > 1 and self.count > MAX_SHARE * self.lines:
+            raise UserError(
+                f"{self.path}: {self.count:,} of {self.lines:,} lines are broken (first: {self.where()}), more than "
+                f"{MAX_SHARE:.0%}. Is it the right kind of file, one JSON object or CSV row a line, and complete?"
+            )
+
+    def where(self) -> str:
+        return "line " + ", ".join(str(number) for number in self._first) + (", …" if self.count > NAMED else "")
