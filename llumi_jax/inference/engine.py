@@ -121,7 +121,9 @@ class Engine:
                 batch.advance(slots.CHUNK)
                 self._collect(batch, held, done, on_done)
 
-    def _collect(self, batch: "_Batch", held: dict[int, int], done: list, on_done: Callable[[int], None] | None) -> None:
+    def _collect(
+        self, batch: "_Batch", held: dict[int, int], done: list, on_done: Callable[[int], None] | None
+    ) -> None:
         for slot, index in list(held.items()):
             if not batch.writing(slot):
                 done[index] = batch.completion(slot)
@@ -172,8 +174,8 @@ class _Batch:
     def advance(self, steps: int) -> list[list[int]]:
         """Draws up to `steps` tokens in every slot that is writing; returns the new ones by slot."""
         engine = self._engine
-        steps = np.int32(min(steps, slots.CHUNK))
-        self._slots, drawn = slots.advance(engine.config, engine._weights, self._lora, self._slots, steps, engine._stops)
+        most = np.int32(min(steps, slots.CHUNK))
+        self._slots, drawn = slots.advance(engine.config, engine._weights, self._lora, self._slots, most, engine._stops)
         new = [[int(t) for t in column if t != slots.NOTHING] for column in np.asarray(drawn).T]
         for all_drawn, fresh in zip(self._drawn, new, strict=True):
             all_drawn += fresh

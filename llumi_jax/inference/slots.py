@@ -62,7 +62,7 @@ class Admission:
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=3)
 def admit(
-    config: DecoderConfig, weights: dict, lora: dict | None, slots: Slots, new: Admission, stops: Int[Array, "E"]
+    config: DecoderConfig, weights: dict, lora: dict | None, slots: Slots, new: Admission, stops: Int[Array, " E"]
 ) -> tuple[Slots, Int[Array, ""]]:
     """Reads the prompt into its slot, over whatever was there, and draws the reply's first token."""
     S, V = new.tokens.shape[1], config.vocab_size
@@ -97,7 +97,12 @@ def admit(
 
 @functools.partial(jax.jit, static_argnums=0, donate_argnums=3)
 def advance(
-    config: DecoderConfig, weights: dict, lora: dict | None, slots: Slots, steps: Int[Array, ""], stops: Int[Array, "E"]
+    config: DecoderConfig,
+    weights: dict,
+    lora: dict | None,
+    slots: Slots,
+    steps: Int[Array, ""],
+    stops: Int[Array, " E"],
 ) -> tuple[Slots, Int[Array, "CHUNK B"]]:
     """Draws up to `steps` tokens for every active slot, fewer when all have ended. NOTHING fills the rest."""
 

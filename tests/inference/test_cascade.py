@@ -115,7 +115,8 @@ def test_triage_comes_first_and_never_blocks(writers):
 
 def test_what_cannot_fit_is_withheld_with_a_reason(writers):
     long = Post("x", "t", "b", "draft " * 600)
-    for replies in (play(Cascade(writers), long, mode="im")[1], Cascade(writers).run([long], HOT, mode="im")[0].replies):
+    cascade = Cascade(writers)
+    for replies in (play(cascade, long, mode="im")[1], cascade.run([long], HOT, mode="im")[0].replies):
         assert replies["im"].finish == "withheld" and replies["im"].findings[0].rule == "input-too-long"
 
 
@@ -134,5 +135,8 @@ def test_banner_below_a_billion_parameters(engine):
 
 
 def test_item_seeds_differ_by_everything():
-    seeds = {item_seed(*x) for x in ((0, "a", "gm", 0), (1, "a", "gm", 0), (0, "b", "gm", 0), (0, "a", "im", 0), (0, "a", "gm", 1))}
+    seeds = {
+        item_seed(*x)
+        for x in ((0, "a", "gm", 0), (1, "a", "gm", 0), (0, "b", "gm", 0), (0, "a", "im", 0), (0, "a", "gm", 1))
+    }
     assert len(seeds) == 5

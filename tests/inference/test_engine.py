@@ -36,7 +36,8 @@ def test_greedy_equals_transformers(engine, hf_model):
 
 @pytest.mark.parametrize("adapter", [None, "gm", "im"])
 def test_greedy_equals_a_loop_without_cache(engine, config, params, lora_tree, adapter):
-    merged = {None: params, "gm": lora.merge(params, lora_tree(1), 1.0), "im": lora.merge(params, lora_tree(2), 2.0)}[adapter]
+    adapters = {"gm": (lora_tree(1), 1.0), "im": (lora_tree(2), 2.0)}
+    merged = lora.merge(params, *adapters[adapter]) if adapter else params
     model = decoder.Decoder(config)
 
     @jax.jit
@@ -61,7 +62,15 @@ def test_greedy_equals_a_loop_without_cache(engine, config, params, lora_tree, a
 def test_a_batch_writes_what_each_request_writes_alone(engine):
     r = np.random.default_rng(3)
     requests = [
-        Request(p, Sampling(temperature=float(r.choice([0, 0.8, 1.5])), top_k=int(r.choice([0, 20])), max_tokens=int(r.integers(1, 30))), i)
+        Request(
+            p,
+            Sampling(
+                temperature=float(r.choice([0, 0.8, 1.5])),
+                top_k=int(r.choice([0, 20])),
+                max_tokens=int(r.integers(1, 30)),
+            ),
+            i,
+        )
         for i, p in enumerate(prompts(11, seed=2))
     ]
     finished = []
@@ -75,7 +84,10 @@ def test_a_batch_writes_what_each_request_writes_alone(engine):
 def test_seeds_reproduce_and_differ(engine):
     prompt = prompts(1, seed=4)[0]
     hot = Sampling(temperature=1.5, max_tokens=20)
-    write = lambda seed: engine.generate([Request(prompt, hot, seed)])[0].tokens
+
+    def write(seed):
+        return engine.generate([Request(prompt, hot, seed)])[0].tokens
+
     assert write(7) == write(7)
     assert write(7) != write(8)
 

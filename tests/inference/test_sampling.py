@@ -64,10 +64,15 @@ def test_a_row_does_not_depend_on_its_neighbours():
     seen = r.random((6, 50)) < 0.2
     seeds = np.arange(6, dtype=np.uint32) + 7
     step = np.arange(6, dtype=np.int32)
-    mixed = [Sampling(temperature=t, top_k=k, repetition_penalty=1.3) for t, k in zip((0, 1, 0.5, 2, 0, 1), range(6), strict=True)]
+    mixed = [
+        Sampling(temperature=t, top_k=k, repetition_penalty=1.3)
+        for t, k in zip((0, 1, 0.5, 2, 0, 1), range(6), strict=True)
+    ]
     together = np.asarray(sampling.pick(logits, seen, seeds, step, Rows.of(mixed)))
     for i in range(6):
-        alone = sampling.pick(logits[i : i + 1], seen[i : i + 1], seeds[i : i + 1], step[i : i + 1], Rows.of([mixed[i]]))
+        alone = sampling.pick(
+            logits[i : i + 1], seen[i : i + 1], seeds[i : i + 1], step[i : i + 1], Rows.of([mixed[i]])
+        )
         assert int(alone[0]) == together[i]
 
 
