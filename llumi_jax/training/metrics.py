@@ -30,8 +30,8 @@ QUANTITIES = (
     Quantity("reward_accuracy", "Reward accuracy", "acc {}", ".0%"),
     Quantity("learning_rate", "Learning rate", "", ""),
     Quantity("grad_norm", "Gradient norm", "", ""),
-    Quantity("pairs_per_s", "Pairs per second", "{} pairs/s", ".1f"),
-    Quantity("tokens_per_s", "Tokens per second", "{} tok/s", ",.0f"),
+    Quantity("pairs_per_second", "Pairs per second", "{} pairs/s", ".1f"),
+    Quantity("tokens_per_second", "Tokens per second", "{} tok/s", ",.0f"),
     Quantity("mfu", "Model FLOPs utilisation", "mfu {}", ".0%"),
 )
 
@@ -105,7 +105,7 @@ class _Events:
 
 
 def read(folder: str | os.PathLike) -> list[dict[str, Any]]:
-    """The logged steps of a stage in their order; empty when nothing was logged. A line that was cut off is left out."""
+    """The logged steps of a stage in their order; empty when nothing was logged. A cut-off line is left out."""
     return [value for _, value in _whole_lines(Path(folder) / _METRICS) if isinstance(value.get("step"), int)]
 
 
