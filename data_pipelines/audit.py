@@ -32,7 +32,8 @@ def audit(pairs: Sequence[Pair], traits: Traits) -> dict[str, object]:
     results["warnings"] = [
         f"{name} tells chosen from rejected with AUC {value['auc']:.2f} (95 % interval from {value['low']:.2f})"
         for name, value in results.items()
-        if isinstance(value, dict) and max(value["auc"], 1 - value["auc"]) > WARN_ABOVE
+        if isinstance(value, dict)
+        and max(value["auc"], 1 - value["auc"]) > WARN_ABOVE
         and (value["low"] > 0.5 or value["high"] < 0.5)
     ]
     return results

@@ -26,7 +26,8 @@ def threads(records: Iterable[Post | Reply], traits: Traits, funnel: Funnel) -> 
         else:
             _take_reply(record, posts, replies, funnel)
     found = [
-        Thread(_masked_post(posts[post_id]), _oldest(list(group.values()), funnel)) for post_id, group in replies.items()
+        Thread(_masked_post(posts[post_id]), _oldest(list(group.values()), funnel))
+        for post_id, group in replies.items()
     ]
     funnel.drop("post_without_replies", _posts_kept(posts) - len(found) if traits.posts_are_rows else 0)
     return found

@@ -22,7 +22,9 @@ class Prior:
     rate: float = 0.5
 
 
-def probability_preferred(votes_c, votes_r, prior: Prior, exposure_c=MIN_EXPOSURE, exposure_r=MIN_EXPOSURE) -> np.ndarray:
+def probability_preferred(
+    votes_c, votes_r, prior: Prior, exposure_c=MIN_EXPOSURE, exposure_r=MIN_EXPOSURE
+) -> np.ndarray:
     """Returns P(theta_c > theta_r) for arrays of votes (>= 0) and exposures (> 0), broadcast together."""
     shape_c, shape_r = np.asarray(votes_c) + prior.shape, np.asarray(votes_r) + prior.shape
     rate_c, rate_r = np.asarray(exposure_c) + prior.rate, np.asarray(exposure_r) + prior.rate
@@ -59,7 +61,9 @@ def fit_prior(votes_seen, exposure) -> Prior:
 
     def negative_log_likelihood(log_parameters):
         shape, rate = np.exp(log_parameters)
-        terms = special.gammaln(u + shape) - special.gammaln(shape) + shape * np.log(rate) - (u + shape) * np.log(rate + v)
+        terms = (
+            special.gammaln(u + shape) - special.gammaln(shape) + shape * np.log(rate) - (u + shape) * np.log(rate + v)
+        )
         return -np.sum(terms + u * np.log(v))
 
     bounds = [(np.log(1e-2), np.log(1e3)), (start[1] - 12, start[1] + 12)]

@@ -57,7 +57,9 @@ def rule_for(name: str, traits: Traits) -> Rule:
     if name == "paper":
         return Rule("paper", min_gap=15, chosen_quantile=0.98, rejected_quantile=0.15)
     if name == "exposure":
-        raise UserError("rule 'exposure' is not in this version. Use --rule strict, which already counts views where there are any.")
+        raise UserError(
+            "rule 'exposure' is not in this version. Use --rule strict, which already counts views where there are any."
+        )
     if name != "strict":
         raise UserError(f"unknown rule {name!r}. Rules: {', '.join(RULES)}.{suggestion(name, RULES)}")
     if traits.views:
@@ -94,7 +96,9 @@ def calibrate(rule: Rule, traits: Traits, train: Sequence[Reply]) -> Calibration
         return Calibration(prior)
     high, low = np.quantile(scores, [rule.chosen_quantile, rule.rejected_quantile])
     if scores.max() - scores.min() < rule.min_gap:
-        raise UserError(f"rule '{rule.name}': gap {rule.min_gap} needed, highest score {scores.max()}. Use --rule strict.")
+        raise UserError(
+            f"rule '{rule.name}': gap {rule.min_gap} needed, highest score {scores.max()}. Use --rule strict."
+        )
     return Calibration(prior, float(high), float(low))
 
 
@@ -123,7 +127,9 @@ def _posteriors(replies: Sequence[Reply], traits: Traits, prior: Prior) -> tuple
     score = np.array([reply.score for reply in replies], int)
     votes = confidence.votes(score, traits.self_vote)
     exposure = np.array([float(reply.views) if traits.views else confidence.MIN_EXPOSURE for reply in replies])
-    posterior = confidence.probability_preferred(votes[:, None], votes[None, :], prior, exposure[:, None], exposure[None, :])
+    posterior = confidence.probability_preferred(
+        votes[:, None], votes[None, :], prior, exposure[:, None], exposure[None, :]
+    )
     if not traits.fuzz:
         return posterior, posterior
     return posterior, confidence.after_fuzz(score[:, None], score[None, :], prior, traits.self_vote)

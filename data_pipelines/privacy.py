@@ -94,7 +94,10 @@ _RULES: tuple[tuple[Callable[[str], object], re.Pattern[str], str], ...] = (
 )
 # 7 to 15 digits with the separators that people use, not inside a longer number, an amount or a range of years.
 _PHONE = re.compile(r"(?<![\w$£€.#/])(?:\+|00)?\(?\d(?:[\s().\-–/]{0,2}\d){6,14}(?![\w%]|[.,]\d)")
-_NOT_PHONE = re.compile(r"(?:19|20)\d\d\s?[-–/]\s?(?:19|20)?\d\d|\d{1,2}[/.\-]\d{1,2}[/.\-]\d{2,4}|\d{4}-\d{2}-\d{2}|(?:\d{1,3}[ .]){1,4}000")
+_NOT_PHONE = re.compile(
+    r"(?:19|20)\d\d\s?[-–/]\s?(?:19|20)?\d\d|\d{1,2}[/.\-]\d{1,2}[/.\-]\d{2,4}|\d{4}-\d{2}-\d{2}|"
+    r"(?:\d{1,3}[ .]){1,4}000"
+)
 
 
 def _phone(match: re.Match[str]) -> str:

@@ -71,7 +71,9 @@ class LlumiPairs(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First release."}
     BUILDER_CONFIGS = [
-        LlumiConfig(name=f"sample_{kind}", description=f"The shipped synthetic sample, {kind}.", kind=kind, content=_sample)
+        LlumiConfig(
+            name=f"sample_{kind}", description=f"The shipped synthetic sample, {kind}.", kind=kind, content=_sample
+        )
         for kind in export.KINDS
     ]
 
@@ -91,7 +93,7 @@ class LlumiPairs(tfds.core.GeneratorBasedBuilder):
             splits = {name: [export.pair_example(p, hasher) for p in pairs] for name, pairs in dataset.pairs.items()}
         else:
             splits = {name: [export.reply_example(r, hasher) for r in rows] for name, rows in dataset.replies.items()}
-        names = ("source", "rule", "rule_hash", "funnel", "seed")
+        names = ("source", "rule", "rule_hash", "input", "funnel", "seed")
         self.info.metadata.update({name: dataset.card[name] for name in names})
         self.info.metadata["fingerprint"] = export.fingerprint(splits)
         return {name: self._generate_examples(examples) for name, examples in splits.items() if examples}

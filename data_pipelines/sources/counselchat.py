@@ -38,7 +38,9 @@ def read(path: str, funnel: Funnel, progress: Progress = lambda read: None) -> I
         columns = _columns(path, header)
         yield from _records(path, rows, columns, funnel)
     except csv.Error as error:
-        raise UserError(f"{path}: line {rows.line_num} is not CSV ({error}). Save it again as comma-separated UTF-8.") from None
+        raise UserError(
+            f"{path}: line {rows.line_num} is not CSV ({error}). Save it again as comma-separated UTF-8."
+        ) from None
 
 
 def _text_lines(path: str, progress: Progress) -> Iterator[str]:
@@ -46,7 +48,9 @@ def _text_lines(path: str, progress: Progress) -> Iterator[str]:
         try:
             yield line.decode("utf-8-sig" if number == 1 else "utf-8") + "\n"
         except UnicodeDecodeError:
-            raise UserError(f"{path}: line {number} is not UTF-8. Save the file again with the encoding UTF-8.") from None
+            raise UserError(
+                f"{path}: line {number} is not UTF-8. Save the file again with the encoding UTF-8."
+            ) from None
 
 
 def _columns(path: str, header: list[str] | None) -> dict[str, int]:
@@ -56,8 +60,10 @@ def _columns(path: str, header: list[str] | None) -> dict[str, int]:
     for column in COLUMNS:
         if column not in names:
             hint = suggestion(column, names).replace("Did you mean", "Is it").replace("?", ", under another name?")
-            raise UserError(f"{path}: column {column!r} is missing (the file has: {', '.join(names)}).{hint} "
-                            "Rename it in the first line.")
+            raise UserError(
+                f"{path}: column {column!r} is missing (the file has: {', '.join(names)}).{hint} "
+                "Rename it in the first line."
+            )
     return {column: names.index(column) for column in COLUMNS}
 
 

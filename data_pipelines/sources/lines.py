@@ -44,13 +44,17 @@ def read_lines(path: str | Path, progress: Progress = lambda read: None) -> Iter
                 lines = (rest + chunk).split(b"\n")
                 rest = lines.pop()
                 if len(rest) > MAX_LINE_BYTES:
-                    raise UserError(f"{path}: line {count + len(lines) + 1} is longer than {MAX_LINE_BYTES >> 20} MiB. "
-                                    "Is this a file with one JSON object a line?")
+                    raise UserError(
+                        f"{path}: line {count + len(lines) + 1} is longer than {MAX_LINE_BYTES >> 20} MiB. "
+                        "Is this a file with one JSON object a line?"
+                    )
                 count += len(lines)
                 yield from lines
         except _CutShort:
-            raise UserError(f"{path} is cut short: {count:,} whole lines were read, then the compressed data ends too "
-                            "early. Fetch the file again and compare its size with the original's.") from None
+            raise UserError(
+                f"{path} is cut short: {count:,} whole lines were read, then the compressed data ends too "
+                "early. Fetch the file again and compare its size with the original's."
+            ) from None
         except (zstandard.ZstdError, zlib.error, gzip.BadGzipFile) as error:
             raise UserError(f"{path} is damaged after {count:,} lines ({error}). Fetch the file again.") from None
     if rest:

@@ -1,4 +1,6 @@
-"""Writes the sample's two dump files from the threads in `threads/`: `python -m data_pipelines.llumi_pairs.sample.assemble`.
+"""Writes the sample's two dump files from the threads in `threads/`.
+
+  python -m data_pipelines.llumi_pairs.sample.assemble
 
 The texts and votes are the authors'; this adds what a dump has around them: ids, invented authors, times, second
 retrievals, and the rows that a builder must survive (deleted, removed, hidden, orphaned, nested, by bots). The same
@@ -120,13 +122,15 @@ class Assembler:
             self._late(pick.pop(), "[deleted]", author="[deleted]")
             self._late(pick.pop(), "[removed]")
         for post in self.random.sample(posts, 12):
-            self._late(
-                post, ASIDES["bot"], author="AutoModerator", stickied=True, distinguished="moderator"
-            )
+            self._late(post, ASIDES["bot"], author="AutoModerator", stickied=True, distinguished="moderator")
         for text in ASIDES["helper_bot"]:
             self._late(pick.pop(), text, author="breathing_reminder_bot")
         for text in ASIDES["orphan"]:
-            missing = {"name": f"t3_{_id(0x1A000000 + self.random.randrange(9999))}", "created_utc": MARCH, "num_comments": 0}
+            missing = {
+                "name": f"t3_{_id(0x1A000000 + self.random.randrange(9999))}",
+                "created_utc": MARCH,
+                "num_comments": 0,
+            }
             self._late(missing, text)
         self._awkward_posts()
 

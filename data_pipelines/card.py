@@ -1,0 +1,123 @@
+"""The data card: where every row went, what came out, and what the votes cannot tell."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from data_pipelines import audit, privacy, revisions
+from data_pipelines.examples import Standing
+from data_pipelines.pairing import Calibration, Rule
+from data_pipelines.records import SPLITS, Example, Pair, Traits
+from data_pipelines.similarity import Similarity
+
+FORMAT = 1
+TASKS = ("gm", "im")
+LIMITS = (
+    "Votes say what readers of one community liked at one time, not what helps. Early, short and funny replies "
+    "gather votes for other reasons, and people who left cast none."
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decided what the dataset became, apart from the input and the key."""
+
+    rule: Rule
+    traits: Traits
+    calibration: Calibration
+    standing: Standing
+    similarity: Similarity
+    seed: int
+
+    def hash(self) -> str:
+        """Returns a hash of the rule's numbers and the source's traits, the same on every machine."""
+        numbers = {
+            "format": FORMAT,
+            "rule": self.rule.to_dict(),
+            "traits": asdict(self.traits),
+            "similarity": [self.similarity.name, self.similarity.threshold],
+        }
+        return hashlib.sha256(json.dumps(numbers, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def make(
+    settings: Settings,
+    pairs: dict[str, list[Pair]],
+    replies: dict[str, list[Example]],
+    rows: int,
+    funnel: dict[str, int],
+    steps: dict[str, dict[str, int]],
+    purge: dict,
+) -> dict:
+    """Returns the card as a dictionary ready for JSON. It holds numbers and names of rules, never a text.
+
+    Args:
+      rows: input rows.
+      funnel: reason -> rows, summing to `rows`.
+      steps: split -> what each step of the pairing left out, `candidates` first and `kept` last.
+      purge: task -> what the purge of authors removed from the held-out splits.
+    """
+    everything = [pair for split in SPLITS for pair in pairs[split]]
+    gm = [pair for pair in everything if pair.task == "gm"]
+    audits = audit.audit(gm, settings.traits)
+    return {
+        "source": settings.traits.name,
+        "rule": settings.rule.name,
+        "rule_hash": settings.hash(),
+        "settings": settings.rule.to_dict(),
+        "clauses_off": settings.rule.clauses_off(settings.traits),
+        "seed": settings.seed,
+        "prior": asdict(settings.calibration.prior),
+        "similarity": {"name": settings.similarity.name, "threshold": settings.similarity.threshold},
+        "input": rows,
+        "funnel": funnel,
+        "pair_funnel": dict(sum((Counter(step) for step in steps.values()), Counter())),
+        "pairs": _by_task(everything),
+        "replies": sum(map(len, replies.values())),
+        "pairs_by_split": {split: _by_task(pairs[split]) for split in SPLITS},
+        "replies_by_split": {split: _by_task(replies[split]) for split in SPLITS},
+        "posts_by_split": {split: len({pair.post.id for pair in pairs[split]}) for split in SPLITS},
+        "overwritten_share": _overwritten_share(everything),
+        "masked": _masked(everything),
+        "purge": purge,
+        "audits": audits,
+        "audits_test": audit.audit([pair for pair in pairs["test"] if pair.task == "gm"], settings.traits),
+        "warnings": _warnings(settings, pairs) + audits.pop("warnings"),
+        "notes": [
+            "test_later is absent: "
+            + ("no cut-off date is set" if settings.traits.time else "the source has no times"),
+            "replies of validation and test come from posts of those splits: measure with them, do not train on them",
+            LIMITS,
+        ],
+    }
+
+
+def _by_task(items: Sequence[Pair] | Sequence[Example]) -> dict[str, int]:
+    return {task: sum(item.task == task for item in items) for task in TASKS}
+
+
+def _overwritten_share(pairs: Sequence[Pair]) -> float | None:
+    im = [pair for pair in pairs if pair.task == "im"]
+    return round(sum(pair.source == revisions.OVERWRITTEN for pair in im) / len(im), 4) if im else None
+
+
+def _masked(pairs: Sequence[Pair]) -> dict[str, int]:
+    """Counts what was masked in the posts and replies of the pairs, each text once."""
+    texts = {text for p in pairs for text in (p.post.title, p.post.body, p.chosen.text, p.rejected.text)}
+    return dict(sum((Counter(privacy.counts(text)) for text in texts), Counter()))
+
+
+def _warnings(settings: Settings, pairs: dict[str, list[Pair]]) -> list[str]:
+    found = []
+    if settings.standing.pooled_cells > 1:
+        found.append(
+            f"{settings.standing.pooled_cells} cells (community, year, age of the score) have too few replies for "
+            "percentiles of their own and share one"
+        )
+    for split in SPLITS:
+        for task in TASKS:
+            if not any(pair.task == task for pair in pairs[split]):
+                found.append(f"the split {split} has no {task} pairs")
+    return found

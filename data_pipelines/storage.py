@@ -1,0 +1,116 @@
+"""DATA folders: which datasets lie there, writing one whole or not at all, and reading its card."""
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from data_pipelines.export import KINDS
+from data_pipelines.identity import Hasher
+from data_pipelines.pipeline import Dataset
+from llumi_jax.cli import UserError
+
+BUILDER = "llumi_pairs"
+CARD = "card.json"
+
+
+def quiet_tfds():
+    """Imports TFDS without its chatter, and keeps TensorFlow off the accelerators: they belong to JAX."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # Nothing is computed here, and its greeting knows no level.
+    import absl.logging
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+
+    absl.logging.set_verbosity(absl.logging.ERROR)
+    tf.config.set_visible_devices([], "GPU")
+    tfds.disable_progress_bar()
+    return tfds
+
+
+def datasets(data: Path) -> list[str]:
+    """Returns the names of the datasets in a DATA folder: configs less `_pairs` or `_replies`."""
+    folders = (data / BUILDER).glob("*_*") if data.is_dir() else ()
+    names = {
+        folder.name.removesuffix(f"_{kind}") for folder in folders for kind in KINDS if folder.name.endswith(f"_{kind}")
+    }
+    return sorted(names)
+
+
+def choose(data: Path, name: str | None) -> str:
+    """Returns the dataset to read: the one named, or the only one there is.
+
+    Raises:
+      UserError: there is none, none of that name, or several and no name.
+    """
+    found = datasets(data)
+    if not found:
+        raise UserError(f"{data}: no dataset here. Make one with 'python -m data_pipelines.build … --out {data}'.")
+    if name is None and len(found) > 1:
+        raise UserError(f"{data} holds {', '.join(found)}: say which with --dataset NAME.")
+    if name is not None and name not in found:
+        raise UserError(f"{data} holds no dataset {name!r}. It has: {', '.join(found)}.")
+    return name or found[0]
+
+
+def check_free(out: Path, name: str, named: bool) -> None:
+    """Refuses to mix two sources or rules in one folder unless the user names the second one.
+
+    Raises:
+      UserError: `out` is a file, or holds another dataset and `--dataset` was not given.
+    """
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out}: this is a file. Name a folder.")
+    others = [other for other in datasets(out) if other != name]
+    if others and not named:
+        raise UserError(
+            f"--out {out} already holds the dataset {', '.join(others)}. Choose another folder, or keep both with "
+            "--dataset NAME, a name of your own for this one."
+        )
+
+
+def write(dataset: Dataset, hasher: Hasher, name: str, out: Path) -> None:
+    """Writes the configs `<name>_pairs` and `<name>_replies`, then the card. Replaces an older build of that name.
+
+    Everything is written beside its place first: a build that is killed or finds the disk full leaves no half dataset.
+    """
+    quiet_tfds()
+    from data_pipelines.llumi_pairs import LlumiConfig, LlumiPairs
+
+    out.mkdir(parents=True, exist_ok=True)
+    contents = {"pairs": dataset.pairs, "replies": dataset.replies}
+    with tempfile.TemporaryDirectory(prefix=".building-", dir=out, ignore_cleanup_errors=True) as building:
+        kinds = [kind for kind in KINDS if any(contents[kind].values())]
+        for kind in kinds:
+            config = LlumiConfig(
+                name=f"{name}_{kind}",
+                description=f"{name}, {kind}.",
+                kind=kind,
+                content=lambda: (dataset, hasher),
+            )
+            with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints the folder under construction as the place.
+                LlumiPairs(config=config, data_dir=building).download_and_prepare()
+        for kind in KINDS:
+            target = out / BUILDER / f"{name}_{kind}"
+            shutil.rmtree(target, ignore_errors=True)
+            if kind in kinds:
+                target.parent.mkdir(exist_ok=True)
+                os.replace(Path(building) / BUILDER / target.name, target)
+    write_card(dataset.card, name, out)
+
+
+def write_card(card: dict, name: str, out: Path) -> None:
+    """Writes `card.json`; beside other datasets also `card_<name>.json`, which is never overwritten by them."""
+    text = json.dumps({"dataset": name, **card}, indent=2, ensure_ascii=False) + "\n"
+    for path in (out / f"card_{name}.json", out / CARD):
+        part = path.with_suffix(".part")
+        part.write_text(text, encoding="utf-8")
+        os.replace(part, path)
+
+
+def read_card(data: Path, name: str) -> dict:
+    """Returns the card of a dataset."""
+    return json.loads((data / f"card_{name}.json").read_text(encoding="utf-8"))

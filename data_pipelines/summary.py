@@ -1,0 +1,67 @@
+"""What a build says at its end: rows in, pairs out, what to be wary of, and what to do next."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from data_pipelines.funnel import KEPT
+from data_pipelines.records import SPLITS
+
+REASONS_SHOWN = 5
+
+
+def no_pairs(card: dict) -> str:
+    """Says in one line why nothing came out."""
+    kept, read = card["funnel"][KEPT], card["input"]
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in _dropped(card)[:3]) or "none dropped"
+    found = card["pair_funnel"]["candidates"]
+    return (
+        f"no pairs: of {read:,} rows {kept:,} are eligible ({reasons}), and among their threads the rule "
+        f"'{card['rule']}' found {found:,} preferences before lengths and caps. It needs posts with two or more voted "
+        "replies: check that posts and replies belong together, or bring more data."
+    )
+
+
+def _dropped(card: dict) -> list[tuple[str, int]]:
+    return [(reason, count) for reason, count in card["funnel"].items() if reason != KEPT]
+
+
+def show(card: dict, name: str, out: Path, key: Path, key_is_new: bool, seconds: float) -> None:
+    """Prints the summary to standard output."""
+    console = Console(highlight=False, soft_wrap=True)
+    kept = card["funnel"][KEPT]
+    console.print(f"[bold]{name}[/]: {card['input']:,} rows read, {kept:,} kept, in {seconds:.1f} s")
+    dropped = _dropped(card)
+    if dropped:
+        listed = ", ".join(f"{reason} {count:,}" for reason, count in dropped[:REASONS_SHOWN])
+        console.print(f"dropped: {listed}{', …' if len(dropped) > REASONS_SHOWN else ''}")
+    console.print(table(card))
+    audits = card["audits"]
+    if audits["pairs"]:
+        console.print(
+            f"gm pairs: mean probability {audits['mean_probability']:.2f}, the longer reply is chosen in "
+            f"{audits['chosen_longer']:.0%}, length alone scores {audits['auc_length']['auc']:.2f}"
+        )
+    for warning in card["warnings"]:
+        console.print(f"[yellow]warning:[/] {warning}")
+    console.print(
+        f"key:  {key}{' (made just now: keep it, the same key gives the same ids and splits)' if key_is_new else ''}"
+    )
+    console.print(f"card: {out / 'card.json'}")
+    console.print(f"look: python -m data_pipelines.show {out}")
+    console.print(
+        f"next: python -m llumi_jax.train --config configs/quickstart.py --workdir runs/{name} --data_dir {out}"
+    )
+
+
+def table(card: dict) -> Table:
+    """Returns the number of pairs and replies by split and task."""
+    counted = Table(box=None, pad_edge=False)
+    for column in ("split", "gm pairs", "im pairs", "gm replies", "im replies"):
+        counted.add_column(column, justify="left" if column == "split" else "right")
+    for split in SPLITS:
+        pairs, replies = card["pairs_by_split"][split], card["replies_by_split"][split]
+        counts = (pairs["gm"], pairs["im"], replies["gm"], replies["im"])
+        counted.add_row(split, *(f"{count:,}" for count in counts))
+    return counted
