@@ -75,7 +75,7 @@ def _proof(report: dict[str, Any]) -> str:
 
 _LIMITS = (
     "## Limits\n\n"
-    "A language model knows neither the person nor their situation. It can be wrong, miss danger and sound sure "
-    "all the while. A trained person must read, change and take responsibility for every reply; it never replaces crisis "
+    "A language model knows neither the person nor their situation. It can be wrong, miss danger and sound sure all "
+    "the while. A trained person must read, change and take responsibility for every reply; it never replaces crisis "
     "help. Votes of a community are a noisy sign of quality and carry that community's biases into the model."
 )
