@@ -17,17 +17,21 @@ WARN_ABOVE = 0.55
 BOOTSTRAPS = 400
 
 
-def audit(pairs: Sequence[Pair], traits: Traits) -> dict[str, object]:
-    """Returns the audits of a set of pairs; None where the source lacks the column."""
+def audit(pairs: Sequence[Pair], traits: Traits, in_time_order: bool) -> dict[str, object]:
+    """Returns the audits of a set of pairs; None where the source lacks the column or the rule fixed it.
+
+    `in_time_order` says that the rule admits only pairs whose chosen reply is the later one.
+    """
     wins = _win_rate(pairs)
     results: dict[str, object] = {
         "pairs": len(pairs),
         "mean_probability": _mean([pair.probability for pair in pairs]),
         "chosen_longer": _rounded(chosen_longer(pairs)),
         "chosen_earlier": _chosen_earlier(pairs) if traits.time else None,
+        "auc_earlier": _auc(pairs, lambda reply: -reply.created) if traits.time and not in_time_order else None,
         "auc_length": _auc(pairs, lambda reply: len(reply.text)),
         "auc_views": _auc(pairs, lambda reply: reply.views) if traits.views else None,
-        "win_rate_of_replier": _auc_of(pairs, wins) if wins else None,
+        "auc_replier_win_rate": _auc_of(pairs, wins) if wins else None,
     }
     results["warnings"] = [
         f"{name} tells chosen from rejected with AUC {value['auc']:.2f} (95 % interval from {value['low']:.2f})"
@@ -74,18 +78,21 @@ def _auc_of(pairs: Sequence[Pair], wins: Sequence[float]) -> dict[str, float] | 
 
 
 def _win_rate(pairs: Sequence[Pair]) -> list[float]:
-    """Guesses each pair from its repliers' records in the pairs of all other posts."""
-    total: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(2))
-    local: dict[tuple[str, str], np.ndarray] = defaultdict(lambda: np.zeros(2))
+    """Guesses each pair from the win rates of its two repliers in all other pairs. Empty without authors."""
+    records: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(2))
     for pair in pairs:
-        for reply, won in ((pair.chosen, 1), (pair.rejected, 0)):
-            if reply.author is None:
-                return []
-            total[reply.author] += (won, 1)
-            local[pair.post.id, reply.author] += (won, 1)
+        if pair.chosen.author is None or pair.rejected.author is None:
+            return []
+        records[pair.chosen.author] += (1, 1)
+        records[pair.rejected.author] += (0, 1)
 
-    def record(pair: Pair, reply: Reply) -> float:
-        won, played = total[reply.author] - local[pair.post.id, reply.author]
+    def rate(author: str, won_here: int) -> float:
+        won, played = records[author] - (won_here, 1)
         return (won + 1) / (played + 2)
 
-    return [_compare(record(pair, pair.chosen), record(pair, pair.rejected)) for pair in pairs]
+    return [
+        0.5
+        if pair.chosen.author == pair.rejected.author
+        else _compare(rate(pair.chosen.author, 1), rate(pair.rejected.author, 0))
+        for pair in pairs
+    ]

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 
 from data_pipelines import audit, privacy, revisions
 from data_pipelines.examples import Standing
+from data_pipelines.funnel import Funnel
 from data_pipelines.pairing import Calibration, Rule
 from data_pipelines.records import SPLITS, Example, Pair, Traits
 from data_pipelines.similarity import Similarity
@@ -46,22 +47,23 @@ def make(
     settings: Settings,
     pairs: dict[str, list[Pair]],
     replies: dict[str, list[Example]],
-    rows: int,
-    funnel: dict[str, int],
+    funnel: Funnel,
+    table: dict[str, int],
     steps: dict[str, dict[str, int]],
     purge: dict,
 ) -> dict:
     """Returns the card as a dictionary ready for JSON. It holds numbers and names of rules, never a text.
 
     Args:
-      rows: input rows.
-      funnel: reason -> rows, summing to `rows`.
+      funnel: the reader's counts and remarks.
+      table: reason -> rows, summing to the input.
       steps: split -> what each step of the pairing left out, `candidates` first and `kept` last.
       purge: task -> what the purge of authors removed from the held-out splits.
     """
     everything = [pair for split in SPLITS for pair in pairs[split]]
     gm = [pair for pair in everything if pair.task == "gm"]
-    audits = audit.audit(gm, settings.traits)
+    test = [pair for pair in pairs["test"] if pair.task == "gm"]
+    audits = audit.audit(gm, settings.traits, settings.rule.time_order)
     return {
         "source": settings.traits.name,
         "rule": settings.rule.name,
@@ -71,8 +73,8 @@ def make(
         "seed": settings.seed,
         "prior": asdict(settings.calibration.prior),
         "similarity": {"name": settings.similarity.name, "threshold": settings.similarity.threshold},
-        "input": rows,
-        "funnel": funnel,
+        "input": funnel.input,
+        "funnel": table,
         "pair_funnel": dict(sum((Counter(step) for step in steps.values()), Counter())),
         "pairs": _by_task(everything),
         "replies": sum(map(len, replies.values())),
@@ -83,8 +85,8 @@ def make(
         "masked": _masked(everything),
         "purge": purge,
         "audits": audits,
-        "audits_test": audit.audit([pair for pair in pairs["test"] if pair.task == "gm"], settings.traits),
-        "warnings": _warnings(settings, pairs) + audits.pop("warnings"),
+        "audits_test": audit.audit(test, settings.traits, settings.rule.time_order),
+        "warnings": funnel.notes + _warnings(settings, pairs) + audits.pop("warnings"),
         "notes": [
             "test_later is absent: "
             + ("no cut-off date is set" if settings.traits.time else "the source has no times"),

@@ -6,10 +6,14 @@ KEPT = "kept"
 
 
 class Funnel:
-    """Counts rows read and rows dropped by reason. A row is dropped at most once; what is left is kept."""
+    """Counts rows read and rows dropped by reason. A row is dropped at most once; what is left is kept.
+
+    `notes` are remarks of the reader for whoever builds, such as where the broken lines are.
+    """
 
     def __init__(self) -> None:
         self.input = 0
+        self.notes: list[str] = []
         self._dropped: Counter[str] = Counter()
 
     def read(self, rows: int = 1) -> None:

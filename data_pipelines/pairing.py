@@ -95,11 +95,16 @@ def calibrate(rule: Rule, traits: Traits, train: Sequence[Reply]) -> Calibration
     if rule.chosen_quantile is None or not len(train):
         return Calibration(prior)
     high, low = np.quantile(scores, [rule.chosen_quantile, rule.rejected_quantile])
-    if scores.max() - scores.min() < rule.min_gap:
-        raise UserError(
-            f"rule '{rule.name}': gap {rule.min_gap} needed, highest score {scores.max()}. Use --rule strict."
-        )
     return Calibration(prior, float(high), float(low))
+
+
+def check_reach(rule: Rule, replies: Sequence[Reply]) -> None:
+    """Raises UserError if no two replies of the whole input lie as far apart as the rule `paper` asks."""
+    scores = [reply.score for reply in replies]
+    if rule.chosen_quantile is not None and scores and max(scores) - min(scores) < rule.min_gap:
+        raise UserError(
+            f"rule '{rule.name}': gap {rule.min_gap} needed, highest score {max(scores)}. Use --rule strict."
+        )
 
 
 def may_be_chosen(reply: Reply) -> bool:

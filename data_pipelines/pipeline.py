@@ -42,6 +42,7 @@ def build(
     threads = collect.threads(records, traits, funnel)
     threads, clusters = collect.without_copies(threads, traits, funnel)
     table = funnel.table(kept=_rows(threads, traits))
+    pairing.check_reach(rule, [reply for thread in threads for reply in thread.replies])
     by_split = splits.assign(threads, clusters, traits, hasher)
     train = [reply for thread in by_split["train"] for reply in thread.replies]
     calibration = pairing.calibrate(rule, traits, train)
@@ -60,7 +61,7 @@ def build(
     }
     settings = card.Settings(rule, traits, calibration, standing, similarity, seed)
     steps = {split: maker.steps for split, maker in makers.items()}
-    return Dataset(pairs, replies, card.make(settings, pairs, replies, funnel.input, table, steps, purged))
+    return Dataset(pairs, replies, card.make(settings, pairs, replies, funnel, table, steps, purged))
 
 
 def _rows(threads: Sequence[Thread], traits: Traits) -> int:

@@ -1,5 +1,7 @@
 """Broken lines are counted and reported with file and number; too many of them stop the build."""
 
+from pathlib import Path
+
 from llumi_jax.cli import UserError
 
 MAX_SHARE = 0.01
@@ -23,13 +25,14 @@ class BrokenLines:
         if self.count >= 1000:
             self.finish()
 
-    def finish(self) -> None:
-        """Raises UserError if more than 1 % of the lines are broken. One alone never stops a build."""
+    def finish(self) -> list[str]:
+        """Returns a remark if lines were broken. Raises UserError above 1 %; one alone never stops a build."""
         if self.count > 1 and self.count > MAX_SHARE * self.lines:
             raise UserError(
                 f"{self.path}: {self.count:,} of {self.lines:,} lines are broken (first: {self.where()}), more than "
                 f"{MAX_SHARE:.0%}. Is it the right kind of file, one JSON object or CSV row a line, and complete?"
             )
+        return [f"{Path(self.path).name}: {self.count:,} broken lines skipped ({self.where()})"] if self.count else []
 
     def where(self) -> str:
         return "line " + ", ".join(str(number) for number in self._first) + (", …" if self.count > NAMED else "")

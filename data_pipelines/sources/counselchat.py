@@ -59,10 +59,10 @@ def _columns(path: str, header: list[str] | None) -> dict[str, int]:
     names = [name.strip() for name in header]
     for column in COLUMNS:
         if column not in names:
-            hint = suggestion(column, names).replace("Did you mean", "Is it").replace("?", ", under another name?")
+            near = suggestion(column, names).replace("Did you mean", "Is it").removesuffix("?")
             raise UserError(
-                f"{path}: column {column!r} is missing (the file has: {', '.join(names)}).{hint} "
-                "Rename it in the first line."
+                f"{path}: the column {column!r} is missing.{near + ' by mistake? ' if near else ' '}"
+                f"Rename or add it in the first line, which has: {', '.join(names)}."
             )
     return {column: names.index(column) for column in COLUMNS}
 
@@ -97,7 +97,7 @@ def _records(path: str, rows, columns: dict[str, int], funnel: Funnel) -> Iterat
             # An upvote is a view at least, and an exposure of 0 would know nothing.
             views=max(views, upvotes, 1),
         )
-    broken.finish()
+    funnel.notes += broken.finish()
 
 
 def _text(raw: str) -> str:

@@ -106,7 +106,7 @@ def _rows(path, decoder: msgspec.json.Decoder, funnel: Funnel, progress: Progres
             broken.add(number)
             continue
         yield row
-    broken.finish()
+    funnel.notes += broken.finish()
 
 
 def _epoch(value: Epoch) -> int | None:
