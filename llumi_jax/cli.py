@@ -24,6 +24,10 @@ class UserError(Exception):
     """
 
 
+class RunFailure(Exception):
+    """A run that cannot go on although nobody made a mistake (a loss that is no number, say): one line, exit code 1."""
+
+
 def suggestion(name: str, candidates: Iterable[str]) -> str:
     """Returns " Did you mean 'x'?" for the candidate nearest to `name`, or an empty string."""
     near = difflib.get_close_matches(name, list(candidates), n=1, cutoff=0.6)
@@ -99,6 +103,8 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None 
         code = main(sys.argv[1:] if argv is None else argv) or EXIT_OK
     except UserError as error:
         code = _fail(str(error), EXIT_USER_ERROR)
+    except RunFailure as error:
+        code = _fail(str(error), EXIT_FAILURE)
     except KeyboardInterrupt:
         code = _fail(f"interrupted. Run the same {command} command again to go on.", 130)
     except BrokenPipeError:

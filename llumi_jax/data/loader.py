@@ -52,7 +52,7 @@ def batches(rows: Rows, batch_rows: int, seed: int, start: int, stop: int, share
             array.set_shape(spec.shape)
         return {**dict(zip(names, arrays, strict=True)), "row": row}
 
-    first = tf.data.Dataset.range(start, stop, batch_rows)
+    first = tf.data.Dataset.range(start, stop, batch_rows, output_type=tf.int64)
     positions = first.flat_map(lambda b: tf.data.Dataset.range(b + index * local, b + (index + 1) * local))
     dataset = positions.map(load, num_parallel_calls=2, deterministic=True).batch(local, drop_remainder=True)
     yield from dataset.prefetch(2).as_numpy_iterator()
@@ -77,8 +77,8 @@ def _tensorflow():
 def _row_at(tf: Any, rows: int, seed: int, position: Any) -> Any:
     """Epoch order by a stateless shuffle of the index, seeded by run and epoch."""
     epoch, index = position // rows, position % rows
-    key = tf.cast(tf.stack([tf.cast(seed, tf.int64), epoch, epoch + seed]), tf.uint32)
-    return tf.random.experimental.index_shuffle(index, seed=key, max_index=rows - 1)
+    key = tf.cast(tf.stack([tf.cast(seed, tf.int64), epoch]), tf.uint32)
+    return tf.random.experimental.index_shuffle(index, seed=key, max_index=tf.cast(rows - 1, tf.int64))
 
 
 def _signature(tf: Any, rows: Rows) -> tuple[list[str], list[Any]]:

@@ -1,0 +1,1 @@
+"""Recipes by model and machine: each file has a get_config()."""

@@ -1,0 +1,211 @@
+"""Trains the stages of a config: python -m llumi_jax.train --config configs/quickstart.py --workdir runs/quickstart"""
+
+import functools
+import hashlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from llumi_jax import cli
+
+_EPILOG = """\
+Any key of the config can be set on the command line:
+  --config.seed=1  --config.roles=gm  --config.only=gm_dpo  --config.stage.gm_dpo.beta=0.2
+
+The same command again goes on where it stopped, also after a kill.
+Exit codes: 0 done, or saved on a signal; 2 a mistake that you can mend; 1 anything else."""
+
+
+def parser() -> cli.Parser:
+    p = cli.Parser(prog="python -m llumi_jax.train", description=__doc__, epilog=_EPILOG)
+    p.add_argument("--config", required=True, metavar="FILE", help="a Python file with get_config(), e.g. configs/quickstart.py")
+    p.add_argument("--workdir", required=True, metavar="DIR", help="checkpoints, metrics and report.html go here")
+    p.add_argument("--data_dir", metavar="DIR", help="where datasets lie, as data_pipelines.build wrote them (default: WORKDIR/data)")
+    p.add_argument("--dry_run", action="store_true", help="print the plan (weights, memory, FLOPs, sharding) and stop")
+    p.add_argument("--virtual_devices", type=int, default=0, metavar="N", help="pretend that the CPU is N devices")
+    return p
+
+
+def main(argv: Sequence[str]) -> int:
+    overrides = [a for a in argv if a.startswith("--config.")]
+    args = parser().parse_args([a for a in argv if not a.startswith("--config.")])
+    _prepare_environment(args.virtual_devices)
+    from llumi_jax.training import recipe as recipes
+
+    recipe = recipes.from_config(read_config(args.config, overrides))
+    if args.dry_run:
+        return _dry_run(recipe)
+    return _train(recipe, args)
+
+
+def read_config(path: str, overrides: Sequence[str]) -> dict[str, Any]:
+    """Runs get_config() of a config file and applies `--config.key=value` flags.
+
+    Raises:
+      UserError: the file is missing or broken, or a flag names no key or gives a value of another type.
+    """
+    from absl import flags
+    from ml_collections import config_flags
+
+    if not Path(path.split(":")[0]).is_file():
+        near = cli.suggestion(path, (str(p) for p in Path(path).parent.glob("*.py")))
+        raise cli.UserError(f"--config {path}: no such file.{near}")
+    sys.path.insert(0, os.getcwd())  # a config may import its neighbours
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", flag_values=values)
+    try:
+        values(["train", f"--config={path}"], known_only=True)
+    except Exception as error:
+        raise cli.UserError(f"--config {path} cannot be read: {type(error).__name__}: {_first_line(error)}") from error
+    known = _flat_keys(values.config.to_dict())
+    for flag in overrides:
+        key = flag.split("=")[0].removeprefix("--config.")
+        if key not in known:
+            raise cli.UserError(f"unknown key config.{key}.{cli.suggestion(key, known)}")
+    try:
+        fresh = flags.FlagValues()
+        config_flags.DEFINE_config_file("config", flag_values=fresh)
+        fresh(["train", f"--config={path}", *overrides])
+    except (flags.Error, TypeError, ValueError, AttributeError, KeyError) as error:
+        raise cli.UserError(f"{' '.join(overrides)}: {_first_line(error)}") from None
+    return fresh.config.to_dict()
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [""])[0]
+
+
+def _flat_keys(config: Mapping[str, Any], prefix: str = "") -> list[str]:
+    keys = []
+    for key, value in config.items():
+        keys.append(prefix + key)
+        if isinstance(value, Mapping):
+            keys += _flat_keys(value, f"{prefix}{key}.")
+    return keys
+
+
+def _prepare_environment(virtual_devices: int) -> None:
+    """Settings that must stand before jax and tensorflow are imported."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if virtual_devices:
+        os.environ["JAX_PLATFORMS"] = "cpu"
+        os.environ["JAX_NUM_CPU_DEVICES"] = str(virtual_devices)
+
+
+def _dry_run(recipe: Any) -> int:
+    from llumi_jax.interchange import sources
+    from llumi_jax.training import plan, sharding
+
+    plan.show(recipe, sources.load_config(recipe.base), sharding.make_mesh(recipe.mesh))
+    return cli.EXIT_OK
+
+
+def _train(recipe: Any, args: Any) -> int:
+    from llumi_jax.storage import files
+    from llumi_jax.training import run
+    from llumi_jax.training.signals import Stopped, StopRequest
+
+    workdir = Path(args.workdir)
+    with files.locked(workdir), StopRequest() as stop:
+        run.claim(workdir, recipe)
+        try:
+            _run_stages(recipe, workdir, Path(args.data_dir or workdir / "data"), stop)
+        except Stopped:
+            print(f"Stopped on a signal; everything done so far is saved in {workdir}. The same command again goes on.", flush=True)
+    return cli.EXIT_OK
+
+
+def _run_stages(recipe: Any, workdir: Path, data_dir: Path, stop: Any) -> None:
+    import jax
+
+    from llumi_jax.training import progress, run, sharding
+    from llumi_jax.training.stage import Workshop
+
+    mesh = sharding.make_mesh(recipe.mesh)
+    sharding.check_batch(mesh, recipe.batch_rows, recipe.micro_rows)
+    print(f"Loading {recipe.init_from or recipe.base} on {jax.device_count()} {jax.devices()[0].device_kind} device(s)", flush=True)
+    with jax.set_mesh(mesh):
+        base = _load_base(recipe, mesh)
+        run.add_parameters(workdir, base.config.matmul_params + base.config.head_params)
+        shop = Workshop(recipe, workdir, data_dir, base, mesh, stop)
+        summary = run.run(shop, _Answers(recipe, base), _next_commands(recipe, workdir))
+    progress.print_summary(summary)
+
+
+def _load_base(recipe: Any, mesh: Any) -> Any:
+    """Loads the base onto the mesh; where all weights are trained, each stage asks for a fresh copy."""
+    from llumi_jax.interchange import sources
+    from llumi_jax.training import sharding
+    from llumi_jax.training.stage import Base
+
+    spec = recipe.init_from or recipe.base
+    config = sources.load_config(spec)
+    places = sharding.tree_shardings(sources.abstract_params(config, recipe.param_dtype), mesh)
+    load = functools.partial(sources.load_model, spec, dtype=recipe.param_dtype, shardings=places)
+    model = load()
+    adapter = None if model.lora is None else (model.lora, model.lora_config)
+    if adapter and recipe.lora is None:
+        raise cli.UserError(f"config.init_from={spec!r} is an adapter: set config.lora to its settings, or merge it first with convert to_hf.")
+    identity = _identity(Path(model.manifest["path"]))
+    if recipe.lora is not None:
+        return Base(model.config, model.tokenizer, identity, lambda: model.params, adapter)
+    return Base(model.config, model.tokenizer, identity, lambda: load().params)
+
+
+def _identity(path: Path) -> str:
+    """A digest of the files that the weights came from."""
+    names = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.suffix in (".safetensors", ".gguf") or "params" in p.parts)
+    digest = hashlib.sha256()
+    for name in names:
+        if name.is_file():
+            with open(name, "rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+class _Answers:
+    """Writes the replies that are shown before and after training."""
+
+    def __init__(self, recipe: Any, base: Any) -> None:
+        self._recipe, self._base = recipe, base
+
+    def __call__(self, role: str, trained: Path | None, threads: Sequence[Any]) -> list[str]:
+        from llumi_jax import prompts
+        from llumi_jax.inference.engine import Engine, Request
+        from llumi_jax.inference.sampling import Sampling
+        from llumi_jax.models import lora
+        from llumi_jax.storage import checkpoints
+
+        base, tokenizer = self._base, self._base.tokenizer
+        config = self._recipe.lora and lora.LoraConfig.from_dict(dict(self._recipe.lora))
+        params, adapter = base.params(), None
+        if trained and config:
+            adapter = checkpoints.restore_params(trained / "checkpoints", lora.abstract(config, base.config))
+        elif trained:
+            params = checkpoints.restore_params(trained / "checkpoints", params)
+        engine = Engine(base.config, params, tokenizer, [prompts.end_of_turn_id(tokenizer)])
+        if adapter is not None:
+            engine.add_adapter("trained", adapter, config.scale)
+        sampling = Sampling(temperature=0.0, max_tokens=self._recipe.sample_tokens)
+        ask = lambda t: prompts.prompt_ids(tokenizer, role, t.title, t.body, t.draft, self._recipe.max_prompt_tokens)
+        requests = [Request(tuple(ask(t)), sampling) for t in threads]
+        done = engine.generate(requests, "trained" if adapter is not None else None, batch_size=len(requests))
+        return [completion.text for completion in done]
+
+
+def _next_commands(recipe: Any, workdir: Path) -> list[str]:
+    last = {recipe.stage[name].role: workdir / name for name in recipe.stages}
+    models = " ".join(f"--{role} {folder}" for role, folder in last.items())
+    mode = "cascade" if len(last) == 2 else next(iter(last))
+    first = next(iter(last.values()))
+    return [
+        f"python -m llumi_jax.generate {models} --mode {mode} --input posts.jsonl --output replies.jsonl",
+        f"python -m llumi_jax.convert to_hf --checkpoint {first} --out exports/{first.name}",
+        f"python -m demo {models}",
+    ]
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,123 @@
+"""The loop of one stage. All side effects of training are here: input, logs, checkpoints, signals."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from llumi_jax.cli import RunFailure
+from llumi_jax.data import loader
+from llumi_jax.storage.checkpoints import Checkpoints
+from llumi_jax.training.metrics import MetricWriter
+from llumi_jax.training.progress import Progress
+from llumi_jax.training.sharding import to_device
+from llumi_jax.training.signals import StopRequest
+from llumi_jax.training.state import TrainState
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """All that the loop of one stage needs, nothing of it changing while it runs."""
+
+    name: str
+    folder: Path
+    step: Callable[[TrainState, Any, Mapping[str, jax.Array]], tuple[TrainState, Any]]
+    frozen: Any
+    rows: loader.Rows
+    ids_of: Callable[[int], list[str]]  # row index -> thread ids, for error messages
+    tokens_per_row: float  # that are not padding
+    batch_rows: int
+    total_steps: int
+    seed: int
+    checkpoint_every: int
+    first_loss: float | None  # what theory gives for the very first step, or None
+    first_loss_tolerance: float
+
+
+@dataclasses.dataclass
+class _Pending:
+    """A step that the device may still be computing; it is looked at one step later, so that the device never waits."""
+
+    step: int
+    row_indices: np.ndarray
+    metrics: Any
+    started: float
+
+
+def train(job: Job, state: TrainState, mesh: Mesh, checkpoints: Checkpoints, stop: StopRequest) -> TrainState:
+    """Runs a stage from the state's step to its end.
+
+    Raises:
+      Stopped: a stop was asked for; the state is saved.
+      RunFailure: the loss is no number, or contradicts theory at the first step; the state is saved.
+    """
+    start, B = int(state.step), job.batch_rows
+    share = (jax.process_index(), jax.process_count())
+    pending: _Pending | None = None
+    writer = MetricWriter(job.folder, start) if jax.process_index() == 0 else None
+    bar = Progress(job.name, job.total_steps, start)
+    stream = loader.batches(job.rows, B, job.seed, int(state.position), job.total_steps * B, share)
+    try:
+        with bar:
+            for number, batch in enumerate(stream, start=start + 1):
+                began = time.monotonic()
+                state, metrics = job.step(state, job.frozen, to_device(batch, mesh))
+                if pending:
+                    _report(job, pending, writer, bar)
+                pending = _Pending(number, batch["row"], metrics, began)
+                if number == start + 1 or stop.requested:
+                    # The first step is looked at at once (it proves the setup); a stop must not lose a line of the log.
+                    _report(job, pending, writer, bar)
+                    pending = None
+                if number % job.checkpoint_every == 0 or number == job.total_steps or stop.requested:
+                    checkpoints.save(number, state.trees())
+                if stop.requested:
+                    checkpoints.wait()
+                    stop.check()
+            if pending:
+                _report(job, pending, writer, bar)
+    except RunFailure:
+        checkpoints.save(int(state.step), state.trees())
+        checkpoints.wait()
+        raise
+    finally:
+        if writer:
+            writer.close()
+    checkpoints.wait()
+    return state
+
+
+def _report(job: Job, pending: _Pending, writer: MetricWriter | None, bar: Progress) -> None:
+    """Waits for a step's metrics, checks them and writes them down."""
+    sums = jax.device_get(pending.metrics)
+    seconds = time.monotonic() - pending.started
+    values = {name: float(total) / float(weight) if weight else math.nan for name, (total, weight) in sums.items()}
+    values["tokens_per_second"] = job.tokens_per_row * job.batch_rows / seconds
+    if "pairs" in values:
+        values["pairs_per_second"] = values["pairs"] / seconds
+    if writer:
+        writer.write(pending.step, values)
+    bar.update(pending.step, values)
+    _check(job, pending, values)
+
+
+def _check(job: Job, pending: _Pending, values: Mapping[str, float]) -> None:
+    if not (math.isfinite(values["loss"]) and math.isfinite(values["grad_norm"])):
+        ids = sorted({i for row in pending.row_indices for i in job.ids_of(int(row))})
+        raise RunFailure(
+            f"{job.name}: loss {values['loss']} with gradient norm {values['grad_norm']} at step {pending.step}; the weights "
+            f"were left as they were and saved. Threads of that batch: {', '.join(ids[:20])}"
+            f"{' …' if len(ids) > 20 else ''}. Lower the learning rate, or look at those threads."
+        )
+    if pending.step == 1 and job.first_loss is not None:
+        if abs(values["loss"] - job.first_loss) > job.first_loss_tolerance:
+            raise RunFailure(
+                f"{job.name}: the loss at the first step is {values['loss']:.6f} and must be {job.first_loss:.6f}: policy and "
+                f"reference differ before training. Remove {job.folder / 'reference'} and run again."
+            )

@@ -1,0 +1,331 @@
+"""One stage from its start weights to its evaluation, each part resumable on its own."""
+
+import dataclasses
+import functools
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from llumi_jax import prompts
+from llumi_jax.cli import UserError
+from llumi_jax.data import dataset, packing, tokenization
+from llumi_jax.data.packing import PackedRows
+from llumi_jax.evaluation import preference as preference_evaluation
+from llumi_jax.models import attention, lora
+from llumi_jax.models.config import DecoderConfig
+from llumi_jax.models.decoder import Decoder
+from llumi_jax.storage import checkpoints, files
+from llumi_jax.training import loop, metrics, reference, sharding, step
+from llumi_jax.training.optimizer import make_optimizer, make_schedule
+from llumi_jax.training.progress import Progress
+from llumi_jax.training.recipe import Recipe, Stage
+from llumi_jax.training.signals import StopRequest
+from llumi_jax.training.state import TrainState
+
+
+@dataclasses.dataclass(frozen=True)
+class Base:
+    """The model that a run stands on, as the workshop that loads it hands it over."""
+
+    config: DecoderConfig
+    tokenizer: Any
+    identity: str  # changes with the weights
+    params: Callable[[], Any]  # the weights on the mesh; a fresh copy where they are trained
+    adapter: tuple[Any, lora.LoraConfig] | None = None  # a LoRA tree that the first stages start from
+
+
+@dataclasses.dataclass(frozen=True)
+class Workshop:
+    """What all stages of a run share."""
+
+    recipe: Recipe
+    workdir: Path
+    data_dir: Path
+    base: Base
+    mesh: Mesh
+    stop: StopRequest
+
+    @property
+    def lora_config(self) -> lora.LoraConfig | None:
+        return None if self.recipe.lora is None else lora.LoraConfig.from_dict(dict(self.recipe.lora))
+
+    def folder(self, stage: Stage) -> Path:
+        return self.workdir / stage.name
+
+    def done(self, stage: Stage) -> dict[str, Any] | None:
+        """The stage's own summary once it is finished."""
+        path = self.folder(stage) / "done.json"
+        return files.read_json(path) if path.exists() else None
+
+
+def read_rows(shop: Workshop, stage: Stage, split: str, kind: str) -> PackedRows | None:
+    """Packed rows of one split, or None where the split has nothing for the stage's role."""
+    recipe = shop.recipe
+    spec = stage.data if stage.data and kind == _kind(stage) else getattr(recipe, kind)
+    threads = dataset.read_threads(spec, split, stage.role, shop.data_dir, kind)
+    if not threads:
+        return None
+    with Progress(f"{stage.name}: tokens", len(threads), unit="thread") as bar:
+        tokens = tokenization.tokenize(
+            threads,
+            shop.base.tokenizer,
+            stage.role,
+            recipe.max_prompt_tokens,
+            cache=shop.data_dir / "tokens",
+            progress=bar.update,
+        )
+        bar.update(len(threads))
+    return packing.pack(tokens, recipe.row_length, drop_too_long=recipe.drop_too_long)
+
+
+def _kind(stage: Stage) -> str:
+    return "pairs" if stage.objective == "dpo" else "replies"
+
+
+class StageRun:
+    """One stage being run. `run()` reads top-down; what it needs is made on the way and kept."""
+
+    def __init__(self, shop: Workshop, stage: Stage) -> None:
+        self.shop, self.stage, self.recipe = shop, stage, shop.recipe
+        self.folder = shop.folder(stage)
+        self.lora_config = shop.lora_config
+        backend = attention.resolve_backend(self.recipe.attention, self.recipe.row_length)
+        self.model = Decoder(
+            shop.base.config,
+            dtype=jnp.dtype(self.recipe.dtype),
+            remat=self.recipe.remat,
+            backend=backend,
+            lora_scale=self.lora_config.scale if self.lora_config else 1.0,
+        )
+
+    def run(self) -> dict[str, Any]:
+        """Trains, evaluates and returns the stage's summary. A part that is done already is not done again."""
+        began = time.monotonic()
+        rows = read_rows(self.shop, self.stage, "train", _kind(self.stage))
+        if rows is None:
+            raise UserError(
+                f"{self.stage.name}: the dataset has no {_kind(self.stage)} for role {self.stage.role!r} in its train split. "
+                f"Build one with data_pipelines.build, or choose another with --config.{_kind(self.stage)}."
+            )
+        held_out = read_rows(self.shop, self.stage, self.recipe.evaluation_split, "pairs") if self.stage.evaluate else None
+        self._describe(rows, held_out)
+        start = self._start_params()
+        frozen = {"base": self.shop.base.params() if self.lora_config else None, "reference": None}
+        identity = {"base": self.shop.base.identity, "start": checkpoints.tree_sha256(start), "dtype": self.recipe.dtype}
+        before = self._sweep("before", held_out, start, frozen, identity)
+        inputs: Any = rows
+        if self.stage.objective == "dpo":
+            if self.stage.reference == "cached":
+                inputs = reference.RowsWithReference(rows, self._sweep("reference", rows, start, frozen, identity))
+            elif self.stage.reference == "frozen":
+                frozen["reference"] = jax.tree.map(jnp.copy, start)
+            else:
+                self._require_plain_start(start)
+        state = self._train(rows, inputs, start, frozen)
+        identity["end"] = checkpoints.tree_sha256(state.params)
+        after = self._sweep("after", held_out, state.params, frozen, identity)
+        return self._finish(state, held_out, before, after, time.monotonic() - began)
+
+    # --- parts, in the order of run() ---
+
+    def _describe(self, rows: PackedRows, held_out: PackedRows | None) -> None:
+        """Writes model.json, so that every checkpoint can be exported, and says what the rows look like."""
+        recipe, stage = self.recipe, self.stage
+        self.folder.mkdir(parents=True, exist_ok=True)
+        files.write_json(
+            self.folder / "model.json",
+            {
+                "format": 1,
+                "kind": "stage",
+                "name": stage.name,
+                "role": stage.role,
+                "objective": stage.objective,
+                "base": recipe.base,
+                "decoder": self.shop.base.config.to_dict(),
+                "lora": self.lora_config.to_dict() if self.lora_config else None,
+                "dtype": recipe.param_dtype,
+                "prompt_version": prompts.VERSION,
+                "max_prompt_tokens": recipe.max_prompt_tokens,
+            },
+        )
+        what = f"{rows.num_pairs} pairs" if stage.objective == "dpo" else f"{rows.num_targets} replies"
+        held = f"; {held_out.num_pairs} held-out pairs" if held_out else ""
+        dropped = f"; {rows.dropped} left out as too long" if rows.dropped else ""
+        print(
+            f"{stage.name}: {what} in {len(rows)} rows of {rows.shape.tokens} tokens, {rows.fill:.0%} full"
+            f"{dropped}{held}; {self.total_steps(rows)} steps; attention {self.model.backend}",
+            flush=True,
+        )
+
+    def total_steps(self, rows: PackedRows) -> int:
+        """The stage's length in optimiser steps, at least one."""
+        stage, batch = self.stage, self.recipe.batch_rows
+        if stage.steps:
+            return stage.steps
+        consumed = stage.epochs * len(rows) if stage.epochs else stage.tokens / (rows.used_tokens / len(rows))
+        return max(1, math.ceil(consumed / batch))
+
+    def _start_params(self) -> Any:
+        """The weights that the stage starts from: its predecessor's, else `init_from`'s adapter or the base's own."""
+        previous = self.recipe.predecessor(self.stage)
+        if previous is None:
+            return self._first_params()
+        if self.shop.done(previous) is None:
+            raise UserError(f"{self.stage.name} starts from {previous.name}, which is not finished in {self.shop.workdir}. Run that stage first.")
+        folder = self.shop.folder(previous) / "checkpoints"
+        return checkpoints.restore_params(folder, self._placed(self._abstract_params()))
+
+    def _first_params(self) -> Any:
+        base = self.shop.base
+        if self.lora_config is None:
+            return base.params()
+        if base.adapter is not None:
+            tree, config = base.adapter
+            if config != self.lora_config:
+                raise UserError(f"config.lora differs from the adapter that config.init_from names ({config}). Make them equal.")
+            return jax.device_put(tree, self._shardings(tree))
+        seed = jax.random.key(self.recipe.seed)
+        make = functools.partial(lora.init, lora=self.lora_config, config=base.config)
+        return jax.jit(make, out_shardings=self._shardings(self._abstract_params()))(seed)
+
+    def _abstract_params(self) -> Any:
+        if self.lora_config:
+            return lora.abstract(self.lora_config, self.shop.base.config)
+        return jax.eval_shape(self.shop.base.params)
+
+    def _shardings(self, tree: Any) -> Any:
+        return sharding.tree_shardings(tree, self.shop.mesh)
+
+    def _placed(self, abstract: Any) -> Any:
+        place = lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s)
+        return jax.tree.map(place, abstract, self._shardings(abstract))
+
+    def _require_plain_start(self, start: Any) -> None:
+        factors = [leaf for path, leaf in jax.tree_util.tree_leaves_with_path(start) if "lora_a" in str(path[-1])]
+        if any(bool(jnp.any(leaf)) for leaf in factors):
+            raise UserError(
+                f"config.stage.{self.stage.name}.reference='adapter_off' needs a stage that starts from the base; "
+                "this one starts from an adapter. Use 'cached' or 'frozen'."
+            )
+
+    def _sweep(self, name: str, rows: PackedRows | None, params: Any, frozen: Any, identity: Mapping[str, str]):
+        """Log-probabilities of the rows' replies under `params`, kept below the stage's folder."""
+        if rows is None:
+            return None
+        jitted = jax.jit(functools.partial(step.reply_logps, self.model, slots=rows.shape.slots))
+        names = ("tokens", "positions", "segment", "branch", "source", "target", "slot", "weight")
+        compute = lambda batch: np.asarray(
+            jax.device_get(jitted(params, frozen, sharding.to_device({n: batch[n] for n in names}, self.shop.mesh)))
+        )
+        with Progress(f"{self.stage.name}: {name}", len(rows), unit="row") as bar:
+
+            def after_batch(done: int) -> None:
+                bar.update(done)
+                self.shop.stop.check()
+
+            values = reference.sweep(
+                self.folder / "reference" / f"{name}.npy",
+                reference.sweep_key(identity, rows),
+                rows,
+                compute,
+                self.recipe.micro_rows,
+                writer=jax.process_index() == 0,
+                after_batch=after_batch,
+            )
+            bar.update(len(rows))
+        return values
+
+    def _train(self, rows: PackedRows, inputs: Any, start: Any, frozen: Any) -> TrainState:
+        recipe, stage, mesh = self.recipe, self.stage, self.shop.mesh
+        total = self.total_steps(rows)
+        schedule = make_schedule(recipe.schedule, total, len(rows) / recipe.batch_rows, stage.learning_rate)
+        optimizer = make_optimizer(recipe.optimizer, schedule, recipe.per_pattern, start)
+        create = functools.partial(TrainState.create, optimizer=optimizer, seed=recipe.seed)
+        abstract = jax.eval_shape(create, start)
+        places = TrainState(
+            step=sharding.replicated(mesh),
+            params=self._shardings(abstract.params),
+            opt_state=sharding.state_shardings(abstract.opt_state, abstract.params, mesh),
+            rng=sharding.replicated(mesh),
+            position=sharding.replicated(mesh),
+        )
+        saved = checkpoints.Checkpoints(self.folder / "checkpoints", recipe.keep_checkpoints)
+        try:
+            if saved.latest is None:
+                state = jax.jit(create, out_shardings=places)(start)
+            else:
+                placed = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), abstract, places)
+                state = TrainState.from_trees(saved.restore(placed.trees()))
+            if int(state.step) >= total:
+                return state
+            objective = step.objective_of(stage, self.model, rows.shape.slots)
+            function = step.make_step(objective, optimizer, schedule, recipe.batch_rows // recipe.micro_rows)
+            jitted = jax.jit(function, donate_argnums=0, out_shardings=(places, None))
+            job = loop.Job(
+                name=stage.name,
+                folder=self.folder,
+                step=jitted,
+                frozen=frozen,
+                rows=inputs,
+                ids_of=lambda row: [t.thread_id for t in rows.threads_of(row)],
+                tokens_per_row=rows.used_tokens / len(rows),
+                batch_rows=recipe.batch_rows,
+                total_steps=total,
+                seed=recipe.seed,
+                checkpoint_every=recipe.checkpoint_every,
+                first_loss=math.log(2) if stage.objective == "dpo" and stage.loss == "sigmoid" else None,
+                first_loss_tolerance=1e-3 if recipe.dtype == "float32" else 5e-2,
+            )
+            return loop.train(job, state, mesh, saved, self.shop.stop)
+        finally:
+            saved.close()
+
+    def _finish(self, state: TrainState, held_out: PackedRows | None, before, after, seconds: float) -> dict[str, Any]:
+        evaluation = None
+        if held_out is not None:
+            pairs = held_out_pairs(held_out, before, after)
+            evaluation = preference_evaluation.summarize(pairs, self.stage.beta)
+        lines = metrics.read(self.folder)
+        summary = {
+            "name": self.stage.name,
+            "role": self.stage.role,
+            "objective": self.stage.objective,
+            "steps": int(state.step),
+            "seconds": round(seconds, 1),
+            "loss_first": lines[0]["loss"] if lines else None,
+            "loss_last": lines[-1]["loss"] if lines else None,
+            "sha256": {
+                "params": checkpoints.tree_sha256(state.params),
+                "opt_state": checkpoints.tree_sha256(state.opt_state),
+                "position": int(state.position),
+            },
+        }
+        if jax.process_index() == 0:
+            if evaluation:
+                files.write_json(self.folder / "evaluation.json", evaluation)
+            files.write_json(self.folder / "done.json", summary)
+        return summary
+
+
+def held_out_pairs(rows: PackedRows, before: np.ndarray, after: np.ndarray) -> preference_evaluation.HeldOut:
+    """Joins the sweeps' log-probabilities [rows, S] to the pairs of the rows."""
+    records = []
+    for row in range(len(rows)):
+        slot = 0
+        for thread in rows.threads_of(row):
+            for p in thread.pairs:
+                c, r = slot + p.chosen, slot + p.rejected
+                records.append(
+                    (p.pair_id, thread.thread_id, thread.community, p.probability, p.weight)
+                    + (len(thread.replies[p.chosen]), len(thread.replies[p.rejected]))
+                    + (before[row, c], before[row, r], after[row, c], after[row, r])
+                )
+            slot += len(thread.replies)
+    return preference_evaluation.HeldOut(*(np.array(column) for column in zip(*records, strict=True)))
