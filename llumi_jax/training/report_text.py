@@ -30,27 +30,28 @@ def word_differences(before: str, after: str) -> tuple[Pieces, Pieces]:
     Nothing is marked when the two have little in common, or are equal.
     """
     old, new = _WORDS.findall(before), _WORDS.findall(after)
-    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
-    common = sum(not word.isspace() for match in matcher.get_matching_blocks() for word in old[match.a :][: match.size])
-    words = sum(not word.isspace() for word in old + new)
-    if 2 * common < _ALIKE * words:
+    blocks = difflib.SequenceMatcher(None, old, new, autojunk=False).get_matching_blocks()
+    common = sum(not word.isspace() for block in blocks for word in old[block.a : block.a + block.size])
+    if 2 * common < _ALIKE * sum(not word.isspace() for word in old + new):
         return [(before, False)], [(after, False)]
-    left: Pieces = []
-    right: Pieces = []
-    for kind, old_start, old_end, new_start, new_end in matcher.get_opcodes():
-        _add(left, old[old_start:old_end], kind != "equal")
-        _add(right, new[new_start:new_end], kind != "equal")
-    return left, right
+    common_old = {block.a + i for block in blocks for i in range(block.size)}
+    common_new = {block.b + i for block in blocks for i in range(block.size)}
+    return _pieces(old, common_old), _pieces(new, common_new)
 
 
-def _add(pieces: Pieces, words: list[str], changed: bool) -> None:
-    text = "".join(words)
-    if not text:
-        return
-    changed = changed and not text.isspace()
-    if pieces and pieces[-1][1] == changed:
-        text = pieces.pop()[0] + text
-    pieces.append((text, changed))
+def _pieces(words: list[str], common: set[int]) -> Pieces:
+    """Joins neighbours that are marked alike; space is marked only between two marked words."""
+    spoken = [i for i, word in enumerate(words) if not word.isspace()]
+    changed = {i for i in spoken if i not in common}
+    for left, right in zip(spoken, spoken[1:], strict=False):
+        if left in changed and right in changed:
+            changed |= set(range(left + 1, right))
+    pieces: Pieces = []
+    for i, word in enumerate(words):
+        if pieces and pieces[-1][1] == (i in changed):
+            word = pieces.pop()[0] + word
+        pieces.append((word, i in changed))
+    return pieces
 
 
 def duration(seconds: float) -> str:
