@@ -1,0 +1,100 @@
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data_pipelines import pairing
+from data_pipelines.confidence import Prior
+from data_pipelines.pairing import Calibration, Rule
+from data_pipelines.records import Pair, Post, Reply, Thread
+from data_pipelines.sources import counselchat, reddit_dump
+from llumi_jax.cli import UserError
+
+POST = Post("p", "c", "t", "b")
+STRICT = pairing.rule_for("strict", reddit_dump.TRAITS)
+
+
+def reply(name: str, score: int, created: int = 0, **changes) -> Reply:
+    fields = {"author": name, "created": created, "score": score, "controversiality": 0} | changes
+    return Reply(name, "p", f"the text of {name}", **fields)
+
+
+def found(*replies: Reply, rule=STRICT, traits=reddit_dump.TRAITS, calibration=None) -> list[tuple[str, str]]:
+    calibration = calibration or Calibration(Prior())
+    pairs = pairing.candidates(Thread(POST, replies), rule, traits, calibration)
+    return sorted((pair.chosen.id, pair.rejected.id) for pair in pairs)
+
+
+def test_chosen_is_never_the_earlier_one():
+    assert found(reply("low", 1, 5), reply("high", 30, 5)) == [("high", "low")]
+    assert found(reply("low", 1, 6), reply("high", 30, 5)) == []
+
+
+def test_contested_replies_stay_out():
+    assert found(reply("low", 1, controversiality=1), reply("high", 30)) == []
+    assert found(reply("low", 1, controversiality=None), reply("high", 30)) == [("high", "low")]
+
+
+def test_a_masked_text_is_rejected_but_never_chosen():
+    masked = replace(reply("high", 30), text="write to [EMAIL]")
+    assert found(reply("low", 1), masked) == []
+    assert found(masked, reply("higher", 90)) == [("higher", "high")]
+
+
+def test_views_decide_where_votes_are_few():
+    traits, calibration = counselchat.TRAITS, Calibration(Prior(1.5, 565))
+    rule = pairing.rule_for("strict", traits)
+    one_of_few, none_of_many = reply("few", 1, views=60), reply("many", 0, views=3000)
+    assert found(one_of_few, none_of_many, rule=rule, traits=traits, calibration=calibration) == [("few", "many")]
+    one_of_many, none_of_few = reply("many", 1, views=9000), reply("few", 0, views=20)
+    assert found(one_of_many, none_of_few, rule=rule, traits=traits, calibration=calibration) == []
+
+
+def test_paper_takes_the_ends_of_the_scores():
+    rule = pairing.rule_for("paper", reddit_dump.TRAITS)
+    train = [reply(f"r{i}", score) for i, score in enumerate([1] * 20 + [5] * 75 + [60] * 5)]
+    calibration = pairing.calibrate(rule, reddit_dump.TRAITS, train)
+    replies = (reply("early", 60, 0), reply("middle", 20, 1), reply("late", 1, 2))
+    assert found(*replies, rule=rule, calibration=calibration) == [("early", "late")]
+
+
+def test_paper_refuses_scores_that_lie_too_close():
+    rule = pairing.rule_for("paper", counselchat.TRAITS)
+    with pytest.raises(UserError, match="gap 15 needed, highest score 9"):
+        pairing.check_reach(rule, [reply("a", 0), reply("b", 9)])
+
+
+def test_unknown_rules():
+    with pytest.raises(UserError, match="Did you mean 'strict'"):
+        pairing.rule_for("strickt", reddit_dump.TRAITS)
+    with pytest.raises(UserError, match="Use --rule strict"):
+        pairing.rule_for("exposure", reddit_dump.TRAITS)
+
+
+def test_clauses_without_their_column_are_listed():
+    assert STRICT.clauses_off(reddit_dump.TRAITS) == ["views"]
+    assert pairing.rule_for("strict", counselchat.TRAITS).clauses_off(counselchat.TRAITS) == ["time", "fuzz", "ratio and gap"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 8), st.integers(0, 8)), max_size=150))
+def test_caps_hold_and_the_surest_come_first(edges):
+    pairs = [
+        Pair("gm", Post(f"p{p}", "c", "t", "b"), reply(f"{p}/{a}", 1, author=f"a{a % 2}"), reply(f"{p}/{b}", 1), 0.8 + i / 1000)
+        for i, (p, a, b) in enumerate(edges)
+    ]
+    rule = Rule("test", max_chosen_per_author=7)
+    taken = pairing.cap(pairing.best_first(pairs, lambda pair: 0.0), rule)
+    uses = Counter(reply.id for pair in taken for reply in (pair.chosen, pair.rejected))
+    assert max(Counter(pair.post.id for pair in taken).values(), default=0) <= rule.max_pairs_per_post
+    assert max(Counter(pair.chosen.author for pair in taken).values(), default=0) <= 7
+    assert all(count <= rule.max_uses or any(p.chosen.id == p.rejected.id == name for p in taken) for name, count in uses.items())
+    assert [pair.probability for pair in taken] == sorted((pair.probability for pair in taken), reverse=True)
+
+
+def test_weights_share_a_post():
+    pairs = [Pair("gm", Post(name, "c", "t", "b"), reply("a", 9), reply("b", 1), 0.9) for name in ("p", "p", "p", "p", "q")]
+    assert [pair.weight for pair in pairing.weighted(pairs)] == [0.5] * 4 + [1.0]
+    assert [pair.weight for pair in pairing.weighted(pairs, 0.5)] == [0.25] * 4 + [0.5]

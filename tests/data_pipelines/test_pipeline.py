@@ -1,0 +1,164 @@
+"""Counts by hand: one row for each reason, and what becomes of the rest."""
+
+import corpus
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data_pipelines import pipeline
+from data_pipelines.funnel import Funnel
+from data_pipelines.identity import Hasher
+from data_pipelines.records import Post, Reply
+from data_pipelines.sources import counselchat, reddit_dump
+
+HASHER = Hasher(b"a key")
+YOUNG = corpus.START + 60 + 86_399
+
+
+def hand_made() -> tuple[list, list, dict[str, int]]:
+    """Returns posts, comments and the funnel counted by hand."""
+    posts = [corpus.post(f"ok{i}") for i in range(6)] + [
+        corpus.post("ok0"),
+        corpus.post("gone", author="[deleted]"),
+        corpus.post("taken", selftext="[removed]"),
+        corpus.post("back", _meta={"was_deleted_later": True}),
+        corpus.post("link", is_self=False),
+        corpus.post("short", selftext="nineteen characters"),
+        corpus.post("robot", author="AutoModerator"),
+        corpus.post("alone"),
+        corpus.post("contest", contest_mode=True),
+    ]
+    template = "The very same advice stands under each of three posts, so nobody wrote it for the person who asked."
+    twice = "These words of mine stand under two posts only, which makes the second of them a near-duplicate of it."
+    comments = [corpus.comment(f"good{i}", f"ok{i % 6}", score=3 + i) for i in range(30)]
+    comments += [corpus.comment(f"many{i:02}", "ok5", created_utc=corpus.START + 100 + i) for i in range(50)]
+    comments += [
+        corpus.comment("nested", "ok0", parent_id="t1_good0"),
+        corpus.comment("orphan", "never_seen"),
+        corpus.comment("under", "gone"),
+        corpus.comment("deleted", "ok0", author="[deleted]"),
+        corpus.comment("removed", "ok0", body="[removed]"),
+        corpus.comment("restored", "ok0", _meta={"removal_type": "deleted"}),
+        corpus.comment("own", "ok0", author="poster_ok0", is_submitter=True),
+        corpus.comment("sticky", "ok0", stickied=True),
+        corpus.comment("bot", "ok0", author="quote-bot"),
+        corpus.comment("unknown", "ok0", score=None),
+        corpus.comment("hidden", "ok0", score_hidden=True),
+        corpus.comment("contest", "contest"),
+        corpus.comment("young", "ok0", retrieved_on=YOUNG),
+        corpus.comment("tiny", "ok0", body="x" * 63),
+        corpus.comment("huge", "ok0", body="word " * 500),
+        corpus.comment("good0", "ok0"),
+        *(corpus.comment(f"template{i}", f"ok{i}", body=template) for i in range(3)),
+        *(corpus.comment(f"twice{i}", f"ok{i}", body=twice, created_utc=corpus.START + 61 + i) for i in range(2)),
+        *(["{broken"] if len(comments) >= 80 else []),
+    ]
+    funnel = {
+        "broken_line": 1,
+        "post_repeated": 1, "post_deleted": 1, "post_removed": 1, "post_restored": 1, "post_link": 1, "post_short": 1,
+        "post_bot": 1, "post_without_replies": 2,
+        "reply_nested": 1, "reply_orphan": 1, "reply_post_dropped": 1, "reply_deleted": 1, "reply_removed": 1,
+        "reply_restored": 1, "reply_by_poster": 1, "reply_official": 1, "reply_bot": 1, "reply_no_score": 1,
+        "reply_score_hidden": 2, "reply_score_young": 1, "reply_short": 1, "reply_long": 1, "reply_repeated": 1,
+        "reply_template": 3, "reply_near_duplicate": 1, "reply_beyond_first_50": 5,
+    }  # fmt: skip
+    return posts, comments, funnel
+
+
+def build(tmp_path, posts, comments, seed=0, hasher=HASHER) -> pipeline.Dataset:
+    funnel = Funnel()
+    paths = [[corpus.write(tmp_path / name, rows)] for name, rows in (("RS", posts), ("RC", comments))]
+    records = reddit_dump.read(*paths, funnel)
+    return pipeline.build(records, reddit_dump.TRAITS, "strict", funnel, hasher, seed)
+
+
+def test_every_line_of_the_funnel(tmp_path):
+    posts, comments, expected = hand_made()
+    card = build(tmp_path, posts, comments).card
+    kept = card["funnel"].pop("kept")
+    assert card["funnel"] == dict(sorted(expected.items(), key=lambda row: (-row[1], row[0])))
+    assert card["input"] == len(posts) + len(comments) >= 60
+    # Six posts with replies; 30 good and 50 of the many less the last 5, and one of the two near-duplicates.
+    assert kept == 6 + 30 + 45 + 1
+    assert card["warnings"][0] == f"RC: 1 broken lines skipped (line {len(comments)})"
+
+
+def strong_threads(count: int) -> tuple[list, list]:
+    """Threads with two poor replies and, later, two good ones."""
+    posts = [corpus.post(f"p{i}") for i in range(count)]
+    comments = [
+        corpus.comment(f"{side}{i}", f"p{i}", score=score, created_utc=corpus.START + later)
+        for i in range(count)
+        for side, score, later in (("a", 1, 60), ("b", 0, 90), ("c", 40, 120), ("d", 55, 150))
+    ]
+    return posts, comments
+
+
+def flat(dataset: pipeline.Dataset) -> list:
+    return [(split, pair) for split, pairs in dataset.pairs.items() for pair in pairs]
+
+
+def test_pairs_lie_in_the_split_of_their_post_and_replies_too(tmp_path):
+    dataset = build(tmp_path, *strong_threads(120))
+    posts = {split: {pair.post.id for pair in pairs} for split, pairs in dataset.pairs.items()}
+    assert posts["train"] and posts["test"]
+    assert not posts["train"] & (posts["test"] | posts["validation"])
+    examples = {example.post.id for example in dataset.replies["train"]}
+    assert examples and not examples & (posts["test"] | posts["validation"])
+
+
+def test_same_input_key_and_seed_give_the_same_pairs(tmp_path):
+    rows = strong_threads(60)
+    assert flat(build(tmp_path, *rows)) == flat(build(tmp_path, *rows))
+    assert flat(build(tmp_path, *rows)) != flat(build(tmp_path, *rows, seed=1))
+
+
+def test_the_order_of_the_rows_does_not_matter(tmp_path):
+    posts, comments = strong_threads(40)
+    one, other = build(tmp_path, posts, comments), build(tmp_path, posts[::-1], comments[::-1])
+    assert sorted(map(repr, flat(one))) == sorted(map(repr, flat(other)))
+
+
+def test_probability_is_that_after_the_fuzz(tmp_path):
+    pairs = [pair for _, pair in flat(build(tmp_path, *strong_threads(20)))]
+    assert all(0.8 <= pair.probability <= 1 for pair in pairs)
+
+
+TEXT = st.text(alphabet="ab cd\n", min_size=0, max_size=120)
+REPLIES = st.builds(
+    Reply,
+    id=st.integers(0, 40).map(str),
+    post_id=st.integers(0, 12).map(str),
+    text=TEXT,
+    author=st.sampled_from(["x", "y", "helper_bot", None]),
+    score=st.one_of(st.none(), st.integers(0, 9)),
+    views=st.integers(9, 900),
+    gone=st.sampled_from([None, None, None, "deleted"]),
+)
+POSTS = st.builds(Post, id=st.integers(0, 10).map(str), community=st.just("c"), title=TEXT, body=TEXT)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(POSTS, max_size=15), st.lists(REPLIES, max_size=80))
+def test_the_funnel_sums_to_any_input(posts, replies):
+    for traits, rows in ((reddit_dump.TRAITS, len(posts) + len(replies)), (counselchat.TRAITS, len(replies))):
+        timed = traits.time
+        records = [*posts, *(r if not timed else _timed(r) for r in replies)]
+        funnel = Funnel()
+        funnel.read(rows)
+        card = pipeline.build(records, traits, "strict", funnel, HASHER).card
+        assert sum(card["funnel"].values()) == card["input"] == rows
+
+
+def _timed(reply: Reply) -> Reply:
+    from dataclasses import replace
+
+    return replace(reply, created=corpus.START + int(reply.id))
+
+
+def test_a_funnel_that_does_not_sum_is_an_error():
+    funnel = Funnel()
+    funnel.read(3)
+    funnel.drop("some_reason")
+    with pytest.raises(AssertionError, match="does not sum"):
+        funnel.table(kept=1)
