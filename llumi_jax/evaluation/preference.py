@@ -44,11 +44,11 @@ class HeldOut:
     after_rejected: np.ndarray
 
     def __post_init__(self) -> None:
-        kinds = {"pair_id": np.str_, "thread_id": np.str_, "community": np.str_}
+        kinds: dict[str, type] = {"pair_id": np.str_, "thread_id": np.str_, "community": np.str_}
         kinds |= {"chosen_tokens": np.int64, "rejected_tokens": np.int64}
         lengths = {}
         for field in dataclasses.fields(self):
-            values = np.asarray(getattr(self, field.name), dtype=kinds.get(field.name, np.float64))
+            values: np.ndarray = np.asarray(getattr(self, field.name), dtype=kinds.get(field.name, np.float64))
             object.__setattr__(self, field.name, values)
             lengths[field.name] = values.shape
         if len(set(lengths.values())) > 1 or self.pair_id.ndim != 1:

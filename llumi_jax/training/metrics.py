@@ -122,7 +122,7 @@ def read_samples(folder: str | os.PathLike) -> list[dict[str, str]]:
 
 def _whole_lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
     """(line, object) of every line of a JSONL file that holds a whole JSON object."""
-    found = []
+    found: list[tuple[str, dict[str, Any]]] = []
     if not path.exists():
         return found
     for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):

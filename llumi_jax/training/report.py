@@ -163,9 +163,12 @@ def _post(samples: list[tuple[StageRecord, Mapping[str, Any]]]) -> str:
 def _sides(stage: StageRecord, sample: Mapping[str, Any]) -> str:
     before, after = word_differences(plain(_string(sample, "before")), plain(_string(sample, "after")))
     columns = _join(
-        f'<div class="side is-{when}"><div class="label">{when} {_text(stage.name)}</div>'
+        f'<div class="side is-{when}"><div class="label">{_text(label)}</div>'
         f'<div class="text">{_marked(pieces, tag)}</div></div>'
-        for when, pieces, tag in (("before", before, "del"), ("after", after, "ins"))
+        for when, label, pieces, tag in (
+            ("before", "Before", before, "del"),
+            ("after", f"After {stage.name}", after, "ins"),
+        )
     )
     return f'<div class="sides">{columns}</div>'
 
@@ -216,11 +219,9 @@ def _table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     head = _join((f'<th scope="col">{_text(cell)}</th>' for cell in header), "")
     body = ""
     for name, *cells in rows:
-        body += (
-            f'<tr><th scope="row">{_text(name)}</th>'
-            + _join((f"<td>{_text(cell)}</td>" for cell in cells), "")
-            + "</tr>"
-        )
+        # A minus as wide as a plus; lines break before an interval and nowhere else.
+        shown = (_text(cell).replace("-", "−").replace(", ", ",\u00a0").replace(" %", "\u00a0%") for cell in cells)
+        body += f'<tr><th scope="row">{_text(name)}</th>{_join((f"<td>{cell}</td>" for cell in shown), "")}</tr>'
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 

@@ -95,6 +95,6 @@ summary { cursor: pointer; font-weight: 650; font-size: 1.25rem; letter-spacing:
 details pre { white-space: pre-wrap; overflow-wrap: anywhere; line-height: 1.5; }
 footer { margin-top: 3rem; font-size: .84rem; color: var(--quiet); }
 :focus-visible { outline: 2px solid var(--role); outline-offset: 3px; border-radius: .2rem; }
-@media (max-width: 30rem) { .card { padding: .9rem .95rem; } }
+@media (max-width: 30rem) { .card { padding: .9rem .8rem; } th, td { padding-left: .4rem; } }
 @media print { .post { max-height: none; } .card, figure { break-inside: avoid; } }
 """

@@ -102,7 +102,7 @@ def test_a_run_under_way_shows_what_is_there(workdir):
     found = evaluation()["accuracy"]["mean_logp"]
     assert f"{100 * found['after']['value']:.1f} %" in words
     # One post, its replies stage by stage.
-    assert words.count("Cannot sleep.") == 1 and words.index("after gm_sft") < words.index("before gm_dpo")
+    assert words.count("Cannot sleep.") == 1 and words.index("After gm_sft") < words.index("After gm_dpo")
     assert len(page.ids) == len(set(page.ids))
 
 
