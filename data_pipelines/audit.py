@@ -78,21 +78,21 @@ def _auc_of(pairs: Sequence[Pair], wins: Sequence[float]) -> dict[str, float] | 
 
 
 def _win_rate(pairs: Sequence[Pair]) -> list[float]:
-    """Guesses each pair from the win rates of its two repliers in all other pairs. Empty without authors."""
-    records: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(2))
-    for pair in pairs:
-        if pair.chosen.author is None or pair.rejected.author is None:
-            return []
-        records[pair.chosen.author] += (1, 1)
-        records[pair.rejected.author] += (0, 1)
+    """Guesses each pair from its repliers' win rates under other posts. Empty without authors.
 
-    def rate(author: str, won_here: int) -> float:
-        won, played = records[author] - (won_here, 1)
+    Leaving out the pair alone would not do: a reply stands in several pairs, and one would tell the other.
+    """
+    everywhere: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(2))
+    here: dict[tuple[str, str], np.ndarray] = defaultdict(lambda: np.zeros(2))
+    for pair in pairs:
+        for reply, won in ((pair.chosen, 1), (pair.rejected, 0)):
+            if reply.author is None:
+                return []
+            everywhere[reply.author] += (won, 1)
+            here[pair.post.id, reply.author] += (won, 1)
+
+    def rate(pair: Pair, author: str) -> float:
+        won, played = everywhere[author] - here[pair.post.id, author]
         return (won + 1) / (played + 2)
 
-    return [
-        0.5
-        if pair.chosen.author == pair.rejected.author
-        else _compare(rate(pair.chosen.author, 1), rate(pair.rejected.author, 0))
-        for pair in pairs
-    ]
+    return [_compare(rate(pair, pair.chosen.author), rate(pair, pair.rejected.author)) for pair in pairs]

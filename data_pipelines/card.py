@@ -75,7 +75,7 @@ def make(
         "similarity": {"name": settings.similarity.name, "threshold": settings.similarity.threshold},
         "input": funnel.input,
         "funnel": table,
-        "pair_funnel": dict(sum((Counter(step) for step in steps.values()), Counter())),
+        "pair_funnel": {name: sum(step[name] for step in steps.values()) for name in steps["train"]},
         "pairs": _by_task(everything),
         "replies": sum(map(len, replies.values())),
         "pairs_by_split": {split: _by_task(pairs[split]) for split in SPLITS},

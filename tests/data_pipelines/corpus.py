@@ -12,7 +12,7 @@ def post(name: str, **changes) -> dict:
     """A submission that passes every check, with changes."""
     row = {
         "id": name, "author": f"poster_{name}", "created_utc": START, "retrieved_on": START + 2 * DAY, "score": 5,
-        "is_self": True, "title": f"Title {name}", "selftext": f"A post of enough length, and of a sort, called {name}.",
+        "is_self": True, "title": f"Title {name}", "selftext": f"A post of enough length, called {name}.",
         "subreddit": "invented", "over_18": False, "edited": False,
     }  # fmt: skip
     return row | changes
@@ -37,5 +37,7 @@ def distinct(number: int) -> str:
 
 def write(path: Path, rows: list[dict | str]) -> str:
     """Writes rows as lines of JSON; strings go in as they are. Returns the path."""
-    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows), encoding="utf-8")
+    path.write_text(
+        "".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows), encoding="utf-8"
+    )
     return str(path)

@@ -4,7 +4,7 @@ from scipy import integrate, stats
 
 from data_pipelines import confidence
 from data_pipelines.confidence import Prior
-from data_pipelines.pairing import candidates, calibrate, rule_for
+from data_pipelines.pairing import calibrate, candidates, rule_for
 from data_pipelines.records import Post, Reply, Thread
 from data_pipelines.sources.reddit_dump import TRAITS
 
@@ -59,7 +59,9 @@ def test_the_two_orders_sum_to_one():
     assert found.sum() == pytest.approx(1)
 
 
-@pytest.mark.parametrize(("score", "margin"), [(0, 1), (1, 2), (-9, 2), (20, 2), (21, 3), (40, 3), (-41, 4), (1000, 51)])
+@pytest.mark.parametrize(
+    ("score", "margin"), [(0, 1), (1, 2), (-9, 2), (20, 2), (21, 3), (40, 3), (-41, 4), (1000, 51)]
+)
 def test_fuzz_margin(score, margin):
     assert confidence.fuzz_margin(score) == margin
 

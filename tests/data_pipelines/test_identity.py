@@ -10,7 +10,12 @@ from llumi_jax.cli import UserError
 
 def test_ids_depend_on_key_kind_and_every_part():
     hasher = Hasher(b"one key")
-    ids = {hasher.id("pair", "a", "b"), hasher.id("pair", "ab"), hasher.id("thread", "a", "b"), Hasher(b"x").id("pair", "a", "b")}
+    ids = {
+        hasher.id("pair", "a", "b"),
+        hasher.id("pair", "ab"),
+        hasher.id("thread", "a", "b"),
+        Hasher(b"x").id("pair", "a", "b"),
+    }
     assert len(ids) == 4
     assert hasher.id("pair", "a", "b") == Hasher(b"one key").id("pair", "a", "b")
 

@@ -75,14 +75,24 @@ def test_unknown_rules():
 
 def test_clauses_without_their_column_are_listed():
     assert STRICT.clauses_off(reddit_dump.TRAITS) == ["views"]
-    assert pairing.rule_for("strict", counselchat.TRAITS).clauses_off(counselchat.TRAITS) == ["time", "fuzz", "ratio and gap"]
+    assert pairing.rule_for("strict", counselchat.TRAITS).clauses_off(counselchat.TRAITS) == [
+        "time",
+        "fuzz",
+        "ratio and gap",
+    ]
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 8), st.integers(0, 8)), max_size=150))
 def test_caps_hold_and_the_surest_come_first(edges):
     pairs = [
-        Pair("gm", Post(f"p{p}", "c", "t", "b"), reply(f"{p}/{a}", 1, author=f"a{a % 2}"), reply(f"{p}/{b}", 1), 0.8 + i / 1000)
+        Pair(
+            "gm",
+            Post(f"p{p}", "c", "t", "b"),
+            reply(f"{p}/{a}", 1, author=f"a{a % 2}"),
+            reply(f"{p}/{b}", 1),
+            0.8 + i / 1000,
+        )
         for i, (p, a, b) in enumerate(edges)
     ]
     rule = Rule("test", max_chosen_per_author=7)
@@ -90,11 +100,16 @@ def test_caps_hold_and_the_surest_come_first(edges):
     uses = Counter(reply.id for pair in taken for reply in (pair.chosen, pair.rejected))
     assert max(Counter(pair.post.id for pair in taken).values(), default=0) <= rule.max_pairs_per_post
     assert max(Counter(pair.chosen.author for pair in taken).values(), default=0) <= 7
-    assert all(count <= rule.max_uses or any(p.chosen.id == p.rejected.id == name for p in taken) for name, count in uses.items())
+    assert all(
+        count <= rule.max_uses or any(p.chosen.id == p.rejected.id == name for p in taken)
+        for name, count in uses.items()
+    )
     assert [pair.probability for pair in taken] == sorted((pair.probability for pair in taken), reverse=True)
 
 
 def test_weights_share_a_post():
-    pairs = [Pair("gm", Post(name, "c", "t", "b"), reply("a", 9), reply("b", 1), 0.9) for name in ("p", "p", "p", "p", "q")]
+    pairs = [
+        Pair("gm", Post(name, "c", "t", "b"), reply("a", 9), reply("b", 1), 0.9) for name in ("p", "p", "p", "p", "q")
+    ]
     assert [pair.weight for pair in pairing.weighted(pairs)] == [0.5] * 4 + [1.0]
     assert [pair.weight for pair in pairing.weighted(pairs, 0.5)] == [0.25] * 4 + [0.5]

@@ -55,7 +55,9 @@ def test_keeps(text):
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.one_of(st.sampled_from([*MASKED, *KEPT]), st.text(max_size=12)), max_size=6), st.sampled_from(" .,\n("))
+@given(
+    st.lists(st.one_of(st.sampled_from([*MASKED, *KEPT]), st.text(max_size=12)), max_size=6), st.sampled_from(" .,\n(")
+)
 def test_masking_twice_changes_nothing(parts, joint):
     once = privacy.mask(joint.join(parts))
     assert privacy.mask(once) == once

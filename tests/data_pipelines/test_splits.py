@@ -27,7 +27,9 @@ def test_shares_are_those_asked_for():
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.integers(1, 200), st.integers(0, 200), st.lists(st.tuples(st.integers(0, 199), st.integers(0, 199)), max_size=20))
+@given(
+    st.integers(1, 200), st.integers(0, 200), st.lists(st.tuples(st.integers(0, 199), st.integers(0, 199)), max_size=20)
+)
 def test_later_posts_move_no_earlier_one(old, more, joins):
     traits = replace(TRAITS, fractions={"train": 0.5, "validation": 0.2, "test": 0.3})
     clusters, larger = Clusters(old), Clusters(old + more)
