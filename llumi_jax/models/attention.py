@@ -95,6 +95,11 @@ def _dense(q, k, v, segment, branch, position, *, window):
     return masked_attention(q, k, v, mask)
 
 
+def wide(*arrays: Array) -> jnp.dtype:
+    """The dtype in which scores, norms and sums are kept: float32, or float64 where that is what comes in."""
+    return jnp.promote_types(jnp.float32, jnp.result_type(*arrays))
+
+
 def masked_attention(
     q: Float[Array, "B Q H N"], k: Float[Array, "B S K N"], v: Float[Array, "B S K N"], mask: Bool[Array, "B Q S"]
 ) -> Float[Array, "B Q H N"]:
@@ -102,9 +107,9 @@ def masked_attention(
     B, Q, H, N = q.shape
     K = k.shape[2]
     grouped = q.reshape(B, Q, K, H // K, N) * N**-0.5
-    scores = jnp.einsum("BQKGN,BSKN->BKGQS", grouped, k, preferred_element_type=jnp.float32)
+    scores = jnp.einsum("BQKGN,BSKN->BKGQS", grouped, k, preferred_element_type=wide(q))
     weights = jax.nn.softmax(jnp.where(mask[:, None, None], scores, _MASKED), axis=-1)
-    out = jnp.einsum("BKGQS,BSKN->BQKGN", weights.astype(v.dtype), v, preferred_element_type=jnp.float32)
+    out = jnp.einsum("BKGQS,BSKN->BQKGN", weights.astype(v.dtype), v, preferred_element_type=wide(v))
     return out.reshape(B, Q, H, N).astype(q.dtype)
 
 
@@ -168,13 +173,13 @@ def _block_forward(q, k, v, layout: RowLayout, window):
 
     def at_width(W, q_block, row, block, start):
         mask = _window_mask(layout, row, block, start, W, H // K, window)
-        scores = jnp.einsum("KQN,KWN->KQW", q_block, _window_of(keys, row, start, W), preferred_element_type=jnp.float32)
+        scores = jnp.einsum("KQN,KWN->KQW", q_block, _window_of(keys, row, start, W), preferred_element_type=wide(q))
         scores = jnp.where(mask, scores, _MASKED)
         top = scores.max(-1, keepdims=True)
         p = jnp.exp(scores - top)
         total = p.sum(-1, keepdims=True)
         values_ = _window_of(values, row, start, W)
-        out = jnp.einsum("KQW,KWN->KQN", p.astype(v.dtype), values_, preferred_element_type=jnp.float32) / total
+        out = jnp.einsum("KQW,KWN->KQN", p.astype(v.dtype), values_, preferred_element_type=wide(v)) / total
         return out.astype(q.dtype), (top + jnp.log(total))[..., 0]
 
     def body(_, x):
@@ -195,12 +200,12 @@ def _block_backward(q, k, v, layout: RowLayout, window, out, lse, d_out):
     plan, widths = _plan(layout.segment), _widths(T)
     q_blocks, d_blocks = _fold(q, K) * N**-0.5, _fold(d_out, K)
     keys, values = k.swapaxes(1, 2), v.swapaxes(1, 2)
-    delta = jnp.sum(d_blocks.astype(jnp.float32) * out.astype(jnp.float32), -1)
+    delta = jnp.sum(d_blocks.astype(wide(q)) * out.astype(wide(q)), -1)
 
     def at_width(W, sums, q_block, d_block, lse_block, delta_block, row, block, start):
         mask = _window_mask(layout, row, block, start, W, H // K, window)
         keys_, values_ = _window_of(keys, row, start, W), _window_of(values, row, start, W)
-        dot = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
+        dot = functools.partial(jnp.einsum, preferred_element_type=wide(q))
         scores = dot("KQN,KWN->KQW", q_block, keys_)
         p = jnp.where(mask, jnp.exp(scores - lse_block[..., None]), 0.0)
         d_scores = (p * (dot("KQN,KWN->KQW", d_block, values_) - delta_block[..., None])).astype(q.dtype)
@@ -219,7 +224,7 @@ def _block_backward(q, k, v, layout: RowLayout, window, out, lse, d_out):
 
     def row_step(_, x):
         row, *arrays = x
-        zeros = jnp.zeros((K, T, N), jnp.float32)
+        zeros = jnp.zeros((K, T, N), wide(q))
         (d_k, d_v), d_q = jax.lax.scan(
             functools.partial(block_step, row), (zeros, zeros), (*arrays[:4], jnp.arange(C), *arrays[4:])
         )

@@ -45,9 +45,9 @@ class RMSNorm(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "*B D"]) -> Float[Array, "*B D"]:
         scale = self.param("scale", nn.initializers.ones, (x.shape[-1],))
-        wide = x.astype(jnp.float32)
-        normed = wide * jax.lax.rsqrt(jnp.mean(wide**2, axis=-1, keepdims=True) + self.eps)
-        return (normed * scale.astype(jnp.float32)).astype(x.dtype)
+        y = x.astype(attention.wide(x))
+        normed = y * jax.lax.rsqrt(jnp.mean(y**2, axis=-1, keepdims=True) + self.eps)
+        return (normed * scale.astype(y.dtype)).astype(x.dtype)
 
 
 class Projection(nn.Module):
@@ -94,7 +94,7 @@ def rotate(x: Float[Array, "B T H N"], position: Int[Array, "B T"], frequency: F
     """Rotates the halves of each head by its position's angles (the Hugging Face layout)."""
     angle = position[..., None, None].astype(jnp.float32) * frequency
     cos, sin = jnp.cos(angle), jnp.sin(angle)
-    first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
+    first, second = jnp.split(x.astype(attention.wide(x)), 2, axis=-1)
     return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1).astype(x.dtype)
 
 
@@ -240,7 +240,7 @@ def output_matrix(params: dict) -> Float[Array, "V D"]:
 def logits(params: dict, hidden: Float[Array, "*B D"]) -> Float[Array, "*B V"]:
     """Float32 logits. For the log-probabilities of many tokens use `objectives.logprobs`, which never holds [B, T, V]."""
     matrix = output_matrix(params).astype(hidden.dtype)
-    return jnp.einsum("...D,VD->...V", hidden, matrix, preferred_element_type=jnp.float32)
+    return jnp.einsum("...D,VD->...V", hidden, matrix, preferred_element_type=attention.wide(hidden))
 
 
 def init_params(rng: jax.Array, config: DecoderConfig, dtype=jnp.float32) -> dict:

@@ -20,7 +20,7 @@ def token_logps(
     @functools.partial(jax.checkpoint, prevent_cse=False)
     def chunk(_, x):
         h, label = x
-        logits = jnp.einsum("BCD,VD->BCV", h, matrix, preferred_element_type=jnp.float32)
+        logits = jnp.einsum("BCD,VD->BCV", h, matrix, preferred_element_type=jnp.promote_types(jnp.float32, h.dtype))
         picked = jnp.take_along_axis(logits, label[..., None], axis=-1)[..., 0]
         return None, picked - jax.nn.logsumexp(logits, axis=-1)
 
