@@ -7,30 +7,31 @@ feature tells nothing. Intervals come from a bootstrap over posts, since pairs o
 import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from data_pipelines.balance import chosen_longer
-from data_pipelines.records import Pair, Reply, Traits
+from data_pipelines.records import Pair, Reply, Traits, known
 
 WARN_ABOVE = 0.55
 BOOTSTRAPS = 400
 
 
-def audit(pairs: Sequence[Pair], traits: Traits, in_time_order: bool) -> dict[str, object]:
+def audit(pairs: Sequence[Pair], traits: Traits, in_time_order: bool) -> dict[str, Any]:
     """Returns the audits of a set of pairs; None where the source lacks the column or the rule fixed it.
 
     `in_time_order` says that the rule admits only pairs whose chosen reply is the later one.
     """
     wins = _win_rate(pairs)
-    results: dict[str, object] = {
+    results: dict[str, Any] = {
         "pairs": len(pairs),
         "mean_probability": _mean([pair.probability for pair in pairs]),
         "chosen_longer": _rounded(chosen_longer(pairs)),
         "chosen_earlier": _chosen_earlier(pairs) if traits.time else None,
-        "auc_earlier": _auc(pairs, lambda reply: -reply.created) if traits.time and not in_time_order else None,
+        "auc_earlier": _auc(pairs, lambda reply: -known(reply.created)) if traits.time and not in_time_order else None,
         "auc_length": _auc(pairs, lambda reply: len(reply.text)),
-        "auc_views": _auc(pairs, lambda reply: reply.views) if traits.views else None,
+        "auc_views": _auc(pairs, lambda reply: known(reply.views)) if traits.views else None,
         "auc_replier_win_rate": _auc_of(pairs, wins) if wins else None,
     }
     results["warnings"] = [
@@ -52,7 +53,7 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 def _chosen_earlier(pairs: Sequence[Pair]) -> float | None:
-    return _mean([float(pair.chosen.created < pair.rejected.created) for pair in pairs])
+    return _mean([float(known(pair.chosen.created) < known(pair.rejected.created)) for pair in pairs])
 
 
 def _auc(pairs: Sequence[Pair], feature: Callable[[Reply], float]) -> dict[str, float] | None:
@@ -95,4 +96,4 @@ def _win_rate(pairs: Sequence[Pair]) -> list[float]:
         won, played = everywhere[author] - here[pair.post.id, author]
         return (won + 1) / (played + 2)
 
-    return [_compare(rate(pair, pair.chosen.author), rate(pair, pair.rejected.author)) for pair in pairs]
+    return [_compare(rate(pair, known(pair.chosen.author)), rate(pair, known(pair.rejected.author))) for pair in pairs]

@@ -6,7 +6,7 @@ from dataclasses import replace
 from data_pipelines import eligibility, privacy
 from data_pipelines.funnel import Funnel
 from data_pipelines.near_duplicates import Clusters
-from data_pipelines.records import Post, Reply, Thread, Traits
+from data_pipelines.records import Post, Reply, Thread, Traits, known
 
 TEMPLATE_POSTS = 3
 
@@ -26,7 +26,7 @@ def threads(records: Iterable[Post | Reply], traits: Traits, funnel: Funnel) -> 
         else:
             _take_reply(record, posts, replies, funnel)
     found = [
-        Thread(_masked_post(posts[post_id]), _oldest(list(group.values()), funnel))
+        Thread(_masked_post(known(posts[post_id])), _oldest(list(group.values()), funnel))
         for post_id, group in replies.items()
     ]
     funnel.drop("post_without_replies", _posts_kept(posts) - len(found) if traits.posts_are_rows else 0)
@@ -78,7 +78,7 @@ def _masked_post(post: Post) -> Post:
 
 def _oldest(group: list[Reply], funnel: Funnel) -> tuple[Reply, ...]:
     if group[0].created is not None:
-        group.sort(key=lambda reply: (reply.created, reply.id))
+        group.sort(key=lambda reply: (known(reply.created), reply.id))
     funnel.drop("reply_beyond_first_50", max(len(group) - eligibility.MAX_REPLIES, 0))
     return tuple(group[: eligibility.MAX_REPLIES])
 

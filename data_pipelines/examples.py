@@ -10,7 +10,7 @@ import numpy as np
 from data_pipelines import confidence
 from data_pipelines.confidence import Prior
 from data_pipelines.pairing import may_be_chosen
-from data_pipelines.records import Example, Pair, Post, Reply, Thread, Traits
+from data_pipelines.records import Example, Pair, Post, Reply, Thread, Traits, known
 
 QUANTILE = 0.80
 MIN_CELL = 500
@@ -46,13 +46,14 @@ class Standing:
     def rate(self, reply: Reply) -> float:
         """Returns the score or, where views are known, the posterior mean of upvotes per view."""
         if not self.traits.views:
-            return float(reply.score)
-        return (float(confidence.votes(reply.score, False)) + self.prior.shape) / (reply.views + self.prior.rate)
+            return float(known(reply.score))
+        return (float(confidence.votes(reply.score, False)) + self.prior.shape) / (known(reply.views) + self.prior.rate)
 
     def is_high(self, post: Post, reply: Reply) -> bool:
         """Whether somebody voted for the reply and it reaches the percentile of its cell."""
         threshold = self.thresholds.get(_cell(post, reply), self.thresholds.get(_POOL, np.inf))
-        return confidence.votes(reply.score, self.traits.self_vote) > 0 and self.rate(reply) >= threshold
+        voted = bool(confidence.votes(reply.score, self.traits.self_vote) > 0)
+        return voted and self.rate(reply) >= threshold
 
 
 def _cell(post: Post, reply: Reply) -> Cell:

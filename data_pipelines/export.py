@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from data_pipelines.identity import Hasher
 from data_pipelines.records import Example, Pair, Post, Reply
@@ -52,7 +52,7 @@ def _prompt(task: str, post: Post, draft: Reply | None, hasher: Hasher) -> dict[
     }
 
 
-def fingerprint(splits: dict[str, Iterable[dict[str, object]]]) -> str:
+def fingerprint(splits: Mapping[str, Iterable[Mapping[str, object]]]) -> str:
     """Returns a hash of the content, whatever the order of the examples inside a split."""
     digest = hashlib.sha256()
     for split in sorted(splits):

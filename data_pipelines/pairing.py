@@ -14,7 +14,7 @@ import numpy as np
 
 from data_pipelines import confidence, privacy
 from data_pipelines.confidence import Prior
-from data_pipelines.records import Pair, Reply, Thread, Traits
+from data_pipelines.records import Pair, Reply, Thread, Traits, known
 from llumi_jax.cli import UserError, suggestion
 
 RULES = ("strict", "paper")
@@ -100,7 +100,7 @@ def calibrate(rule: Rule, traits: Traits, train: Sequence[Reply]) -> Calibration
 
 def check_reach(rule: Rule, replies: Sequence[Reply]) -> None:
     """Raises UserError if no two replies of the whole input lie as far apart as the rule `paper` asks."""
-    scores = [reply.score for reply in replies]
+    scores = [known(reply.score) for reply in replies]
     if rule.chosen_quantile is not None and scores and max(scores) - min(scores) < rule.min_gap:
         raise UserError(
             f"rule '{rule.name}': gap {rule.min_gap} needed, highest score {max(scores)}. Use --rule strict."
@@ -131,7 +131,7 @@ def _posteriors(replies: Sequence[Reply], traits: Traits, prior: Prior) -> tuple
     """Returns P(theta_row > theta_column) before and after the fuzz margin, both [n, n]."""
     score = np.array([reply.score for reply in replies], int)
     votes = confidence.votes(score, traits.self_vote)
-    exposure = np.array([float(reply.views) if traits.views else confidence.MIN_EXPOSURE for reply in replies])
+    exposure = np.array([float(known(reply.views)) if traits.views else confidence.MIN_EXPOSURE for reply in replies])
     posterior = confidence.probability_preferred(
         votes[:, None], votes[None, :], prior, exposure[:, None], exposure[None, :]
     )
@@ -141,12 +141,12 @@ def _posteriors(replies: Sequence[Reply], traits: Traits, prior: Prior) -> tuple
 
 
 def _votes_agree(chosen: Reply, rejected: Reply, rule: Rule, calibration: Calibration) -> bool:
-    high, low = chosen.score, rejected.score
+    high, low = known(chosen.score), known(rejected.score)
     if high - low < rule.min_gap or high < rule.min_ratio * max(low, 1):
         return False
     if high < calibration.chosen_from or low > calibration.rejected_to:
         return False
-    if rule.time_order and chosen.created < rejected.created:
+    if rule.time_order and known(chosen.created) < known(rejected.created):
         return False
     return not (rule.calm and (chosen.controversiality or rejected.controversiality))
 
@@ -170,7 +170,8 @@ def cap(pairs: Sequence[Pair], rule: Rule) -> list[Pair]:
             continue
         posts[pair.post.id] += 1
         uses.update(ends)
-        authors[author] += author is not None
+        if author is not None:
+            authors[author] += 1
         taken.append(pair)
     return taken
 

@@ -4,11 +4,19 @@ Raw ids and authors live only in these records, in memory; what is written carri
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
 
+T = TypeVar("T")
 Task = Literal["gm", "im"]
 Gone = Literal["deleted", "removed", "restored"]
 SPLITS = ("train", "validation", "test")
+
+
+def known(value: T | None) -> T:
+    """Returns a value that may be absent in a source but not here: the traits and the eligibility made sure of it."""
+    if value is None:
+        raise ValueError("a value that eligibility should have made sure of is absent")
+    return value
 
 
 @dataclass(frozen=True, slots=True)

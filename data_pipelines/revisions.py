@@ -11,7 +11,7 @@ from itertools import zip_longest
 
 from data_pipelines.balance import balance_length, comparable
 from data_pipelines.pairing import MAX_PAIRS_PER_POST, best_first
-from data_pipelines.records import Pair, Reply, Thread
+from data_pipelines.records import Pair, Reply, Thread, known
 from data_pipelines.similarity import Similarity
 
 MAX_GROWTH = 2.0
@@ -82,7 +82,7 @@ def _overwritten(draft: Reply, target: Reply, replies: Sequence[Reply], similari
     others = [
         (similarity.cosine(draft.text, reply.text), reply.id, reply)
         for reply in replies
-        if reply.id not in (draft.id, target.id) and draft.score <= reply.score <= target.score
+        if reply.id not in (draft.id, target.id) and known(draft.score) <= known(reply.score) <= known(target.score)
     ]
     least = min(others, default=None, key=lambda other: other[:2])
     if least is None or least[0] >= similarity.cosine(draft.text, target.text):

@@ -43,7 +43,7 @@ def _pairs(data: Path, name: str, split: str, task: str, count: int) -> list[dic
         return []
     rows = tfds.as_numpy(builder.as_dataset(split=split))
     texts = ({key: v.decode() if isinstance(v, bytes) else v for key, v in row.items()} for row in rows)
-    found = []
+    found: list[dict] = []
     for row in texts:
         if len(found) == count:
             break

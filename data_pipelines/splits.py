@@ -33,10 +33,7 @@ def assign(threads: Sequence[Thread], clusters: Clusters, traits: Traits, hasher
 
 def people(pairs: Sequence[Pair]) -> set[str]:
     """Returns everybody who wrote a post or a reply of these pairs."""
-    found = set()
-    for pair in pairs:
-        found |= {pair.post.author} | _repliers(pair)
-    return found - {None}
+    return {name for pair in pairs for name in (pair.post.author, *_repliers(pair)) if name is not None}
 
 
 def _repliers(pair: Pair) -> set[str | None]:

@@ -81,9 +81,9 @@ def write(dataset: Dataset, hasher: Hasher, name: str, out: Path) -> None:
     from data_pipelines.llumi_pairs import LlumiConfig, LlumiPairs
 
     out.mkdir(parents=True, exist_ok=True)
-    contents = {"pairs": dataset.pairs, "replies": dataset.replies}
+    counts = {"pairs": sum(map(len, dataset.pairs.values())), "replies": sum(map(len, dataset.replies.values()))}
     with tempfile.TemporaryDirectory(prefix=".building-", dir=out, ignore_cleanup_errors=True) as building:
-        kinds = [kind for kind in KINDS if any(contents[kind].values())]
+        kinds = [kind for kind in KINDS if counts[kind]]
         for kind in kinds:
             config = LlumiConfig(
                 name=f"{name}_{kind}",

@@ -31,7 +31,7 @@ def read_lines(path: str | Path, progress: Progress = lambda read: None) -> Iter
       progress: called with the number of bytes just read from the disk.
 
     Raises:
-      UserError: no such file, an empty file, or a compressed file that is cut short or damaged.
+      UserError: no such file, or a compressed file that is cut short or damaged.
     """
     path = Path(path)
     if not path.is_file():
@@ -65,13 +65,12 @@ def _decompressed(file: BinaryIO, progress: Progress) -> Iterator[bytes]:
     magic = file.read(4)
     file.seek(0)
     chunks = iter(lambda: file.read(CHUNK_BYTES), b"")
+    watched = _watched(chunks, progress)
     if magic[:2] == b"\x1f\x8b":
-        decompress = _gunzip
-    elif magic == b"\x28\xb5\x2f\xfd" or (len(magic) == 4 and magic[1:] == b"\x2a\x4d\x18"):
-        decompress = _unzstd
-    else:
-        decompress = iter
-    yield from decompress(_watched(chunks, progress))
+        return _gunzip(watched)
+    if magic == b"\x28\xb5\x2f\xfd" or (len(magic) == 4 and magic[1:] == b"\x2a\x4d\x18"):
+        return _unzstd(watched)
+    return watched
 
 
 def _watched(chunks: Iterator[bytes], progress: Progress) -> Iterator[bytes]:

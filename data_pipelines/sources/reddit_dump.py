@@ -109,20 +109,21 @@ def _rows(path, decoder: msgspec.json.Decoder, funnel: Funnel, progress: Progres
     funnel.notes += broken.finish()
 
 
-def _epoch(value: Epoch) -> int | None:
-    return None if value is None or value == "" else int(float(value))
+def _epoch(value: int | float | str) -> int:
+    """Returns whole seconds. Raises ValueError for a string that is no number."""
+    return int(float(value))
 
 
 def _retrieved(row: _Row) -> int | None:
     """The latest time at which this row's score was looked at, None if the dump does not say."""
     seen = [row.retrieved_on, row.retrieved_utc, row.updated_on, row.meta.retrieved_2nd_on if row.meta else None]
-    return max((epoch for epoch in map(_safe_epoch, seen) if epoch), default=None)
+    return max((epoch for epoch in map(_epoch_if_any, seen) if epoch), default=None)
 
 
-def _safe_epoch(value: Epoch) -> int | None:
+def _epoch_if_any(value: Epoch) -> int | None:
     try:
-        return _epoch(value)
-    except ValueError:
+        return _epoch(value or 0)
+    except (ValueError, OverflowError):
         return None
 
 

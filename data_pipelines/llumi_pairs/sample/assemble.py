@@ -184,10 +184,11 @@ def rows(threads: list[dict], seed: int = SEED) -> tuple[list[dict], list[dict]]
     assembler = Assembler(seed)
     posts = [assembler.thread(thread) for thread in threads]
     assembler.awkward_rows(posts)
-    return tuple(
-        sorted(table, key=lambda row: (row["created_utc"], row["id"]))
-        for table in (assembler.submissions, assembler.comments)
-    )
+    return _by_time(assembler.submissions), _by_time(assembler.comments)
+
+
+def _by_time(table: list[dict]) -> list[dict]:
+    return sorted(table, key=lambda row: (row["created_utc"], row["id"]))
 
 
 def lines(table: list[dict]) -> list[bytes]:
