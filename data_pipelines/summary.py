@@ -50,8 +50,14 @@ def show(card: dict, name: str, out: Path, key: Path, key_is_new: bool, seconds:
     )
     console.print(f"card: {out / 'card.json'}")
     console.print(f"look: python -m data_pipelines.show {out}")
-    console.print(
-        f"next: python -m llumi_jax.train --config configs/quickstart.py --workdir runs/{name} --data_dir {out}"
+    console.print(f"next: {_train_command(name, out)}", markup=False)
+
+
+def _train_command(name: str, out: Path) -> str:
+    spec = f"data_pipelines.llumi_pairs:LlumiPairs/{name}"
+    return (
+        f"python -m llumi_jax.train --config configs/quickstart.py --workdir runs/{name} --data_dir {out} \\\n"
+        f"      --config.pairs={spec}_pairs --config.replies={spec}_replies"
     )
 
 
