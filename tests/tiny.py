@@ -38,7 +38,7 @@ def hf_model():
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=VOCAB, hidden_size=48, intermediate_size=96, num_hidden_layers=3, num_attention_heads=6,
-        num_key_value_heads=2, head_dim=8, max_position_embeddings=512, rms_norm_eps=1e-5, tie_word_embeddings=True,
+        num_key_value_heads=2, head_dim=8, max_position_embeddings=2048, rms_norm_eps=1e-5, tie_word_embeddings=True,
         initializer_range=0.3, bos_token_id=None, eos_token_id=None, pad_token_id=0,
     )  # fmt: skip
     return LlamaForCausalLM(config).eval()
@@ -50,7 +50,7 @@ def config():
 
     return DecoderConfig(
         family="llama", vocab_size=VOCAB, hidden_size=48, intermediate_size=96, num_layers=3, num_heads=6,
-        num_kv_heads=2, head_dim=8, tie_embeddings=True, max_position=512,
+        num_kv_heads=2, head_dim=8, tie_embeddings=True, max_position=2048,
     )  # fmt: skip
 
 

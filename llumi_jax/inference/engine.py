@@ -49,10 +49,17 @@ class Engine:
       config: the decoder.
       tokenizer: turns tokens into text.
       stop_ids: tokens that end a reply.
+      smallest_capacity: cache slots of a reply at least; a high one means one program for replies of any length.
     """
 
     def __init__(
-        self, config: DecoderConfig, params: dict, tokenizer: Any, stop_ids: Sequence[int], *, cache_dtype: Any = None
+        self,
+        config: DecoderConfig,
+        params: dict,
+        tokenizer: Any,
+        stop_ids: Sequence[int],
+        *,
+        smallest_capacity: int = 0,
     ) -> None:
         if not stop_ids or len(stop_ids) > slots.MAX_STOPS:
             raise ValueError(f"an engine needs 1 to {slots.MAX_STOPS} stop tokens, got {len(stop_ids)}")
@@ -62,7 +69,8 @@ class Engine:
         self._stops = jnp.asarray(([*self.stop_ids] * slots.MAX_STOPS)[: slots.MAX_STOPS], jnp.int32)
         self._weights = network.cut_layers(params, config.num_layers)
         self._adapters: dict[str | None, dict | None] = {None: None}
-        self._cache_dtype = cache_dtype or self._weights["embed"]["embedding"].dtype
+        self._cache_dtype = self._weights["embed"]["embedding"].dtype
+        self._smallest_capacity = smallest_capacity
         self._lock = threading.Lock()
 
     def add_adapter(self, name: str, lora: dict, scale: float) -> None:
@@ -131,6 +139,11 @@ class Engine:
                 if on_done:
                     on_done(index)
 
+    def warm(self, prompt_tokens: int, adapter: str | None = None) -> None:
+        """Compiles what a stream after a prompt of this length needs, by writing two tokens."""
+        for _ in self.stream(Request((0,) * prompt_tokens, Sampling(max_tokens=2)), adapter):
+            pass
+
     def _capacity(self, requests: Sequence[Request]) -> int:
         need = max(len(r.prompt) + r.sampling.max_tokens for r in requests)
         if need > self.config.max_position:
@@ -138,7 +151,7 @@ class Engine:
                 f"a prompt and max_tokens need {need} positions and this model has {self.config.max_position}: "
                 "shorten the text or give a smaller max_tokens."
             )
-        return bucket(need)
+        return bucket(max(need, self._smallest_capacity))
 
 
 class _Batch:

@@ -57,7 +57,7 @@ class Writer:
         return Request(tuple(ids), sampling, seed)
 
 
-def load(specs: dict[str, str], dtype: str = "float32") -> dict[str, Writer]:
+def load(specs: dict[str, str], dtype: str = "float32", smallest_capacity: int = 0) -> dict[str, Writer]:
     """Loads the writers of `specs`, by role. Two adapters on one base share its weights in memory.
 
     Raises:
@@ -71,7 +71,7 @@ def load(specs: dict[str, str], dtype: str = "float32") -> dict[str, Writer]:
     for role, model in models.items():
         _check(role, specs[role], model.manifest)
         if id(model.params) not in engines:
-            engines[id(model.params)] = _engine(model), fingerprint(model.params)
+            engines[id(model.params)] = _engine(model, smallest_capacity), fingerprint(model.params)
         engine, weights = engines[id(model.params)]
         if model.lora is not None:
             engine.add_adapter(role, model.lora, model.lora_scale)
@@ -101,11 +101,11 @@ def fingerprint(tree: Any) -> str:
     return digest.hexdigest()
 
 
-def _engine(model: "LoadedModel") -> Engine:
+def _engine(model: "LoadedModel", smallest_capacity: int) -> Engine:
     stops = {prompts.end_of_turn_id(model.tokenizer)}
     eos = (model.manifest.get("token_ids") or {}).get("eos_token_id")
     stops |= {int(i) for i in (eos if isinstance(eos, list) else [eos]) if i is not None}
-    return Engine(model.config, model.params, model.tokenizer, sorted(stops))
+    return Engine(model.config, model.params, model.tokenizer, sorted(stops), smallest_capacity=smallest_capacity)
 
 
 def _check(role: str, spec: str, manifest: dict[str, Any]) -> None:

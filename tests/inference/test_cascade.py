@@ -114,7 +114,7 @@ def test_triage_comes_first_and_never_blocks(writers):
 
 
 def test_what_cannot_fit_is_withheld_with_a_reason(writers):
-    long = Post("x", "t", "b", "draft " * 600)
+    long = Post("x", "t", "b", "draft " * 2000)
     cascade = Cascade(writers)
     for replies in (play(cascade, long, mode="im")[1], cascade.run([long], HOT, mode="im")[0].replies):
         assert replies["im"].finish == "withheld" and replies["im"].findings[0].rule == "input-too-long"

@@ -142,5 +142,5 @@ def test_buckets_grow_in_steps():
 
 
 def test_too_long_a_prompt_is_refused(engine):
-    with pytest.raises(UserError, match="512"):
-        engine.generate([Request(tuple(range(200)) * 3, GREEDY)])
+    with pytest.raises(UserError, match="2048"):
+        engine.generate([Request(tuple(range(200)) * 11, GREEDY)])
