@@ -123,6 +123,10 @@ class _Plan(NamedTuple):
     width: Int[Array, "B C"]
 
 
+def _indices(n: int) -> Int[Array, "n"]:
+    return jnp.arange(n, dtype=jnp.int32)
+
+
 def _widths(T: int) -> tuple[int, ...]:
     return (*(w for w in _KEY_WIDTHS if w < T), T)
 
@@ -160,7 +164,8 @@ def _window_mask(layout: RowLayout, row, block, start, W: int, groups: int, wind
 
 
 def _window_of(x: Float[Array, "B K T N"], row, start, W: int):
-    return jax.lax.dynamic_slice(x, (row, 0, start, 0), (1, x.shape[1], W, x.shape[3]))[0]
+    zero = jnp.zeros_like(start)
+    return jax.lax.dynamic_slice(x, (row, zero, start, zero), (1, x.shape[1], W, x.shape[3]))[0]
 
 
 def _block_forward(q, k, v, layout: RowLayout, window):
@@ -187,7 +192,7 @@ def _block_forward(q, k, v, layout: RowLayout, window):
         # Under a scan, unlike under vmap, the switch runs one branch only: that is where the time is won.
         return None, jax.lax.switch(width, [functools.partial(at_width, W) for W in widths], q_block, row, block, start)
 
-    rows, blocks = jnp.repeat(jnp.arange(B), C), jnp.tile(jnp.arange(C), B)
+    rows, blocks = jnp.repeat(_indices(B), C), jnp.tile(_indices(C), B)
     flat = q_blocks.reshape(B * C, *q_blocks.shape[2:])
     _, (out, lse) = jax.lax.scan(body, None, (flat, rows, blocks, plan.start.ravel(), plan.width.ravel()))
     return out.reshape(B, C, *out.shape[1:]), lse.reshape(B, C, *lse.shape[1:])
@@ -212,8 +217,9 @@ def _block_backward(q, k, v, layout: RowLayout, window, out, lse, d_out):
         d_q = dot("KQW,KWN->KQN", d_scores, keys_) * N**-0.5
         d_k = dot("KQW,KQN->KWN", d_scores, q_block)
         d_v = dot("KQW,KQN->KWN", p.astype(q.dtype), d_block)
+        at = (jnp.zeros_like(start), start, jnp.zeros_like(start))
         add = lambda total, part: jax.lax.dynamic_update_slice(
-            total, jax.lax.dynamic_slice(total, (0, start, 0), (K, W, N)) + part, (0, start, 0)
+            total, jax.lax.dynamic_slice(total, at, (K, W, N)) + part, at
         )
         return (add(sums[0], d_k), add(sums[1], d_v)), d_q
 
@@ -226,11 +232,11 @@ def _block_backward(q, k, v, layout: RowLayout, window, out, lse, d_out):
         row, *arrays = x
         zeros = jnp.zeros((K, T, N), wide(q))
         (d_k, d_v), d_q = jax.lax.scan(
-            functools.partial(block_step, row), (zeros, zeros), (*arrays[:4], jnp.arange(C), *arrays[4:])
+            functools.partial(block_step, row), (zeros, zeros), (*arrays[:4], _indices(C), *arrays[4:])
         )
         return None, (d_q, d_k, d_v)
 
-    inputs = (jnp.arange(B), q_blocks, d_blocks, lse, delta, plan.start, plan.width)
+    inputs = (_indices(B), q_blocks, d_blocks, lse, delta, plan.start, plan.width)
     _, (d_q, d_k, d_v) = jax.lax.scan(row_step, None, inputs)
     return _unfold(d_q, H).astype(q.dtype), d_k.swapaxes(1, 2).astype(k.dtype), d_v.swapaxes(1, 2).astype(v.dtype)
 

@@ -92,7 +92,7 @@ def rope_frequencies(config: DecoderConfig) -> Float[Array, "half"]:
 
 def rotate(x: Float[Array, "B T H N"], position: Int[Array, "B T"], frequency: Float[Array, "half"]):
     """Rotates the halves of each head by its position's angles (the Hugging Face layout)."""
-    angle = position[..., None, None].astype(jnp.float32) * frequency
+    angle = position[..., None, None].astype(attention.wide(x)) * frequency
     cos, sin = jnp.cos(angle), jnp.sin(angle)
     first, second = jnp.split(x.astype(attention.wide(x)), 2, axis=-1)
     return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1).astype(x.dtype)
