@@ -9,7 +9,13 @@ from llumi_jax.training import recipe
 
 def stage(role: str, objective: str, name: str = "", **settings: Any) -> dict[str, Any]:
     """One stage with its defaults; its name is `<role>_<objective>` unless given."""
-    return {**recipe.defaults(recipe.Stage), "name": name or f"{role}_{objective}", "role": role, "objective": objective, **settings}
+    return {
+        **recipe.defaults(recipe.Stage),
+        "name": name or f"{role}_{objective}",
+        "role": role,
+        "objective": objective,
+        **settings,
+    }
 
 
 def config(*stages: dict[str, Any], **settings: Any) -> ConfigDict:

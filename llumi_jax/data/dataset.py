@@ -7,6 +7,7 @@ Replies, for SFT: a post (and draft) and one reply worth learning. Rows of one p
 import dataclasses
 import importlib
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -81,11 +82,10 @@ def open_builder(spec: str, data_dir: str | os.PathLike) -> Any:
       UserError: the module, class or config does not exist.
     """
     tfds = _tensorflow_datasets()
-    try:
-        module_name, rest = spec.split(":")
-        class_name, config = rest.split("/")
-    except ValueError:
-        raise UserError(f"dataset {spec!r} is not of the form package.module:Builder/config") from None
+    match = re.fullmatch(r"([\w.]+):(\w+)/([^/]+)", spec)
+    if match is None:
+        raise UserError(f"dataset {spec!r} is not of the form package.module:Builder/config")
+    module_name, class_name, config = match.groups()
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
@@ -93,14 +93,22 @@ def open_builder(spec: str, data_dir: str | os.PathLike) -> Any:
     if not hasattr(module, class_name):
         raise UserError(f"dataset {spec!r}: {module_name} has no {class_name}.{suggestion(class_name, dir(module))}")
     builder_class = getattr(module, class_name)
+    if not (isinstance(builder_class, type) and issubclass(builder_class, tfds.core.DatasetBuilder)):
+        raise UserError(
+            f"dataset {spec!r}: {class_name} is no TFDS builder. Name a class of tfds.core.GeneratorBasedBuilder."
+        )
     prepared = Path(data_dir) / builder_class.name / config
-    versions = sorted(path.parent for path in prepared.glob("*/dataset_info.json"))
-    if versions:
-        return tfds.builder_from_directory(versions[-1])
+    version = lambda path: tuple(map(int, path.parent.name.split(".")))
+    # A kill while a dataset is written leaves a folder <version>.incomplete…, which is not one.
+    whole = [p for p in prepared.glob("*/dataset_info.json") if re.fullmatch(r"\d+\.\d+\.\d+", p.parent.name)]
+    if whole:
+        return tfds.builder_from_directory(max(whole, key=version).parent)
     known = [c.name for c in builder_class.BUILDER_CONFIGS]
     if config not in known:
         nearby = suggestion(config, [*known, *(p.name for p in prepared.parent.glob("*"))])
-        raise UserError(f"no dataset {config!r} below {data_dir}. Build it with data_pipelines.build, or pass --data_dir.{nearby}")
+        raise UserError(
+            f"no dataset {config!r} below {data_dir}. Build it with data_pipelines.build, or pass --data_dir.{nearby}"
+        )
     builder = builder_class(config=config, data_dir=os.fspath(data_dir))
     builder.download_and_prepare()
     return builder
@@ -120,7 +128,9 @@ def _tensorflow_datasets():
 def _check_features(spec: str, builder: Any, kind: str) -> None:
     missing = [name for name in FEATURES[kind] if name not in builder.info.features]
     if missing:
-        raise UserError(f"dataset {spec!r} has no feature {missing[0]!r}, which {kind} need. Use a dataset of kind {kind!r}.")
+        raise UserError(
+            f"dataset {spec!r} has no feature {missing[0]!r}, which {kind} need. Use a dataset of kind {kind!r}."
+        )
 
 
 def _rows(builder: Any, split: str) -> Iterable[Mapping[str, Any]]:

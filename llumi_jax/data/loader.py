@@ -27,7 +27,9 @@ def row_order(rows: int, seed: int, positions: np.ndarray) -> np.ndarray:
     return np.array([int(_row_at(tf, rows, seed, tf.constant(p, tf.int64))) for p in positions], np.int64)
 
 
-def batches(rows: Rows, batch_rows: int, seed: int, start: int, stop: int, share: tuple[int, int] = (0, 1)) -> Iterator[dict]:
+def batches(
+    rows: Rows, batch_rows: int, seed: int, start: int, stop: int, share: tuple[int, int] = (0, 1)
+) -> Iterator[dict]:
     """Yields batches of numpy arrays [batch_rows / processes, …] for the stream's rows from `start` to `stop`.
 
     Args:
@@ -59,7 +61,7 @@ def batches(rows: Rows, batch_rows: int, seed: int, start: int, stop: int, share
 
 
 def sweep(rows: Rows, batch_rows: int, start: int = 0) -> Iterator[tuple[np.ndarray, dict]]:
-    """Yields (row indices, batch) once over all rows in order, from row `start` on; the last batch repeats its last row."""
+    """Yields (row indices, batch) once over all rows from `start` on, in order; the last batch repeats its last row."""
     for first in range(start, len(rows), batch_rows):
         indices = np.minimum(np.arange(first, first + batch_rows), len(rows) - 1)
         items = [rows[int(i)] for i in indices]

@@ -81,7 +81,9 @@ def pack(threads: Sequence[TokenThread], row_length: int, *, drop_too_long: bool
         parts += split
         dropped += lost
     if not parts:
-        raise UserError("the dataset has no thread that can be trained on. Check the split, the task and the rule it was built by.")
+        raise UserError(
+            "the dataset has no thread that can be trained on. Check the split, the task and the rule it was built by."
+        )
     plan = best_fit([part.size for part in parts], row_length)
     return PackedRows(tuple(parts), plan, _shape(parts, plan, row_length), dropped)
 
@@ -183,7 +185,7 @@ def _split(thread: TokenThread, row_length: int, drop_too_long: bool) -> tuple[l
 def _too_long(thread: TokenThread, name: str, size: int, row_length: int) -> str:
     longest = max(map(len, thread.replies))
     return (
-        f"thread {thread.thread_id}, {name}: its prompt ({len(thread.prefix)} tokens) and replies (the longest {longest}) "
+        f"thread {thread.thread_id}, {name}: its prompt ({len(thread.prefix)} tokens) and replies (longest: {longest}) "
         f"need {size} tokens, a row has {row_length}. Raise config.row_length, or set config.drop_too_long=True."
     )
 

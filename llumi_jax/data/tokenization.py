@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,13 +45,13 @@ def tokenize(
     """Tokenises threads; with `cache` (a folder) the second time is a read.
 
     Raises:
-      UserError: a draft alone is longer than `max_prompt_tokens`.
+      UserError: a draft alone is longer than `max_prompt_tokens`, or the base's chat template cannot be trained on.
     """
     if cache is None:
         return [_tokenize_one(t, tokenizer, task, max_prompt_tokens) for t in threads]
     path = Path(cache) / f"{_fingerprint(threads, tokenizer, task, max_prompt_tokens)}.npz"
-    if path.exists():
-        return _load(path)
+    if path.exists() and (read := _load(path)) is not None:
+        return read
     result = []
     for done, thread in enumerate(threads):
         result.append(_tokenize_one(thread, tokenizer, task, max_prompt_tokens))
@@ -62,9 +63,11 @@ def tokenize(
 def _tokenize_one(thread: Thread, tokenizer: Any, task: str, max_prompt_tokens: int) -> TokenThread:
     try:
         prefix = prompts.prompt_ids(tokenizer, task, thread.title, thread.body, thread.draft, max_prompt_tokens)
-    except ValueError as error:
+        ids = tuple(np.asarray(prompts.reply_ids(tokenizer, text), np.int32) for text in thread.replies)
+    except prompts.PromptTooLong as error:
         raise UserError(f"thread {thread.thread_id}: {error}. Raise config.max_prompt_tokens.") from None
-    ids = tuple(np.asarray(prompts.reply_ids(tokenizer, text), np.int32) for text in thread.replies)
+    except ValueError as error:
+        raise UserError(f"thread {thread.thread_id}: {error}.") from None
     return TokenThread(
         thread.thread_id,
         thread.community,
@@ -110,11 +113,14 @@ def _save(path: Path, threads: Sequence[TokenThread]) -> None:
     partial.replace(path)
 
 
-def _load(path: Path) -> list[TokenThread]:
-    with np.load(path, allow_pickle=False) as file:
-        cuts = np.cumsum(file["lengths"])
-        pieces = iter(np.split(file["tokens"], cuts[:-1]))
-        fields = json.loads(file["fields"].tobytes())
+def _load(path: Path) -> list[TokenThread] | None:
+    """Reads what `_save` wrote; None if the disk gave back something else."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            tokens, lengths, fields = (file[name] for name in ("tokens", "lengths", "fields"))
+    except (zipfile.BadZipFile, EOFError, KeyError, ValueError):
+        return None
+    pieces, fields = iter(np.split(tokens, np.cumsum(lengths)[:-1])), json.loads(fields.tobytes())
     threads = []
     for f in fields:
         prefix = next(pieces)

@@ -49,7 +49,9 @@ def resolve_backend(name: str, row_length: int, platform: str | None = None) -> 
     if name not in BACKENDS:
         raise ValueError(f"attention backend {name!r} is not one of {', '.join(('auto', *BACKENDS))}")
     if name == "block" and row_length % QUERY_BLOCK:
-        raise ValueError(f"attention backend 'block' needs a row length that is a multiple of {QUERY_BLOCK}, got {row_length}")
+        raise ValueError(
+            f"attention backend 'block' needs a row length that is a multiple of {QUERY_BLOCK}, got {row_length}"
+        )
     return name
 
 
@@ -123,7 +125,7 @@ class _Plan(NamedTuple):
     width: Int[Array, "B C"]
 
 
-def _indices(n: int) -> Int[Array, "n"]:
+def _indices(n: int) -> Int[Array, " n"]:
     return jnp.arange(n, dtype=jnp.int32)
 
 
@@ -159,7 +161,9 @@ def _window_mask(layout: RowLayout, row, block, start, W: int, groups: int, wind
     """Mask [1, G*block, W] of one query block against the W keys from `start` on."""
     take = lambda at, size: RowLayout(*(jax.lax.dynamic_slice(a, (row, at), (1, size)) for a in layout))
     at = block * QUERY_BLOCK
-    mask = may_attend(take(at, QUERY_BLOCK), take(start, W), at + jnp.arange(QUERY_BLOCK), start + jnp.arange(W), window)
+    mask = may_attend(
+        take(at, QUERY_BLOCK), take(start, W), at + jnp.arange(QUERY_BLOCK), start + jnp.arange(W), window
+    )
     return jnp.tile(mask, (1, groups, 1))
 
 

@@ -63,8 +63,13 @@ class Projection(nn.Module):
     def __call__(self, x):
         contract = tuple(range(x.ndim - len(self.inputs), x.ndim))
         over = lambda n: (contract, tuple(range(n)))
-        init = nn.initializers.variance_scaling(1.0, "fan_in", "normal", in_axis=tuple(range(len(self.inputs))),
-                                                out_axis=tuple(range(len(self.inputs), len(self.inputs + self.outputs))))
+        init = nn.initializers.variance_scaling(
+            1.0,
+            "fan_in",
+            "normal",
+            in_axis=tuple(range(len(self.inputs))),
+            out_axis=tuple(range(len(self.inputs), len(self.inputs + self.outputs))),
+        )
         kernel = self.param("kernel", init, self.inputs + self.outputs)
         y = jax.lax.dot_general(x, kernel.astype(self.dtype), (over(len(self.inputs)), ((), ())))
         if self.bias:
@@ -76,7 +81,7 @@ class Projection(nn.Module):
         return y
 
 
-def rope_frequencies(config: DecoderConfig) -> Float[Array, "half"]:
+def rope_frequencies(config: DecoderConfig) -> Float[Array, " half"]:
     """Inverse frequencies of the rotary embedding (arXiv:2104.09864), with Llama 3.x scaling where configured."""
     exponent = jnp.arange(0, config.head_dim, 2, dtype=jnp.float32) / config.head_dim
     frequency = 1.0 / config.rope_theta**exponent
@@ -90,7 +95,7 @@ def rope_frequencies(config: DecoderConfig) -> Float[Array, "half"]:
     return frequency * (blend + (1 - blend) / scaling.factor)
 
 
-def rotate(x: Float[Array, "B T H N"], position: Int[Array, "B T"], frequency: Float[Array, "half"]):
+def rotate(x: Float[Array, "B T H N"], position: Int[Array, "B T"], frequency: Float[Array, " half"]):
     """Rotates the halves of each head by its position's angles (the Hugging Face layout)."""
     angle = position[..., None, None].astype(attention.wide(x)) * frequency
     cos, sin = jnp.cos(angle), jnp.sin(angle)
@@ -108,7 +113,9 @@ class Attention(nn.Module):
     def __call__(self, x: Float[Array, "B T D"], layout: attention.RowLayout, cache):
         c = self.config
         D, H, K, N = c.hidden_size, c.num_heads, c.num_kv_heads, c.head_dim
-        project = lambda name, heads: Projection((D,), (heads, N), c.qkv_bias, self.dtype, self.lora_scale, name=name)(x)
+        project = lambda name, heads: Projection((D,), (heads, N), c.qkv_bias, self.dtype, self.lora_scale, name=name)(
+            x
+        )
         frequency = rope_frequencies(c)
         q = rotate(project("q", H), layout.position, frequency)
         k = rotate(project("k", K), layout.position, frequency)
@@ -205,7 +212,7 @@ class Decoder(nn.Module):
         return self._finish(x)
 
     def extend(self, tokens: Int[Array, "B S"], cache: KVCache) -> tuple[Float[Array, "B S D"], KVCache]:
-        """Reads S further tokens of every row. They take the slots from `cache.length` on, which are their positions."""
+        """Reads S further tokens of every row; they take the slots from `cache.length` on, which are their positions."""
         S = tokens.shape[1]
         position = cache.length[:, None] + jnp.arange(S)[None]
         layout = attention.RowLayout(jnp.ones_like(position), jnp.zeros_like(position), position)
@@ -238,7 +245,7 @@ def output_matrix(params: dict) -> Float[Array, "V D"]:
 
 
 def logits(params: dict, hidden: Float[Array, "*B D"]) -> Float[Array, "*B V"]:
-    """Float32 logits. For the log-probabilities of many tokens use `objectives.logprobs`, which never holds [B, T, V]."""
+    """Float32 logits. For the log-probabilities of many tokens: `objectives.logprobs`, which never holds [B, T, V]."""
     matrix = output_matrix(params).astype(hidden.dtype)
     return jnp.einsum("...D,VD->...V", hidden, matrix, preferred_element_type=attention.wide(hidden))
 

@@ -51,7 +51,9 @@ def logical_axes(path: tuple[str, ...]) -> tuple[str, ...]:
 def partition_spec(path: tuple[str, ...], shape: tuple[int, ...], mesh_shape: dict[str, int]) -> PartitionSpec:
     """Maps the weight's logical axes to mesh axes; what does not divide evenly stays whole."""
     names = (RULES[axis] for axis in logical_axes(path))
-    return PartitionSpec(*(n if n and size % mesh_shape[n] == 0 else None for n, size in zip(names, shape, strict=True)))
+    return PartitionSpec(
+        *(n if n and size % mesh_shape[n] == 0 else None for n, size in zip(names, shape, strict=True))
+    )
 
 
 def current_mesh() -> jax.sharding.AbstractMesh | None:

@@ -44,7 +44,12 @@ LOSSES = {"sigmoid": sigmoid, "ipo": ipo}
 
 
 def rewards(pairs: PairLogps, beta: float) -> dict[str, Float[Array, "*P"]]:
-    """Implicit rewards beta * log ratio (arXiv:2305.18290, eq. 5), their margin, and whether the chosen one is higher."""
+    """Implicit rewards beta * log ratio (arXiv:2305.18290, eq. 5), their margin, and whether chosen is higher."""
     chosen, rejected = beta * pairs.chosen_log_ratio, beta * pairs.rejected_log_ratio
     accuracy = jnp.where(chosen == rejected, 0.5, (chosen > rejected).astype(jnp.float32))
-    return {"reward_chosen": chosen, "reward_rejected": rejected, "reward_margin": chosen - rejected, "reward_accuracy": accuracy}
+    return {
+        "reward_chosen": chosen,
+        "reward_rejected": rejected,
+        "reward_margin": chosen - rejected,
+        "reward_accuracy": accuracy,
+    }

@@ -39,7 +39,7 @@ class Checkpoints:
         return None if found is None else found.step
 
     def save(self, step: int, trees: dict[str, Any]) -> None:
-        """Starts to write the trees under `step` and returns; the trees may be donated at once. Known steps are kept."""
+        """Starts to write the trees under `step` and returns; they may be donated at once. A known step is kept."""
         if self.latest == step:
             return
         self.wait()

@@ -60,7 +60,9 @@ def locked(folder: str | os.PathLike) -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             owner = file.read().strip() or "unknown"
-            raise UserError(f"{folder} is in use by process {owner}. Wait for it, or choose another --workdir.") from None
+            raise UserError(
+                f"{folder} is in use by process {owner}. Wait for it, or choose another --workdir."
+            ) from None
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()

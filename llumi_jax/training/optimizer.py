@@ -57,8 +57,8 @@ def make_optimizer(
     Args:
       spec: `name` and the optimiser's own arguments; `clip_norm` bounds the gradient's global norm first.
       schedule: learning rate by step.
-      per_pattern: (regular expression, {"scale": factor} or None = frozen), matched against "layers/attention/q/lora_b";
-        the first match wins, and where patterns are given every parameter must match one.
+      per_pattern: (regular expression, {"scale": factor} or None = frozen), matched against names such as
+        "layers/attention/q/lora_b"; the first match wins, and where patterns are given every parameter must match one.
       params: the tree to be trained (shapes suffice).
 
     Raises:
@@ -88,7 +88,9 @@ def _by_pattern(per_pattern: Any, params: Any, make: Callable[[float], optax.Gra
         for index, pattern in enumerate(patterns):
             if re.search(pattern, name):
                 return str(index)
-        raise UserError(f"config.per_pattern covers no parameter {name!r}. Add ('.*', dict(scale=1.0)) as the last entry.")
+        raise UserError(
+            f"config.per_pattern covers no parameter {name!r}. Add ('.*', dict(scale=1.0)) as the last entry."
+        )
 
     labels = jax.tree_util.tree_map_with_path(label, params)
     transforms = {
@@ -124,7 +126,9 @@ def _call(factory: Callable, arguments: Mapping[str, Any], where: str) -> Any:
     for key in arguments:
         if key not in signature.parameters:
             known = ", ".join(signature.parameters)
-            raise UserError(f"{where}.{key} is no argument of {factory.__name__}({known}).{suggestion(key, signature.parameters)}")
+            raise UserError(
+                f"{where}.{key} is no argument of {factory.__name__}({known}).{suggestion(key, signature.parameters)}"
+            )
     try:
         signature.bind(**arguments)
     except TypeError as error:

@@ -79,7 +79,9 @@ class Recipe:
     def selected(self) -> list[Stage]:
         """The stages that this run covers, in order."""
         chosen = [self.stage[name] for name in self.stages]
-        return [s for s in chosen if (not self.roles or s.role == self.roles) and (not self.only or s.name == self.only)]
+        return [
+            s for s in chosen if (not self.roles or s.role == self.roles) and (not self.only or s.name == self.only)
+        ]
 
     def predecessor(self, stage: Stage) -> Stage | None:
         """The stage of the same role before this one."""
@@ -123,7 +125,7 @@ def to_config(recipe: Recipe) -> dict[str, Any]:
 
 
 def first_difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "config") -> str | None:
-    """Names the first key whose value differs between two resolved configs, or None. Keys that choose a part are skipped."""
+    """Names the first key whose value differs between two resolved configs, or None; keys that choose a part are skipped."""
     for key in sorted({*old, *new} - ({*_RUN_ONLY} if prefix == "config" else set())):
         a, b = old.get(key), new.get(key)
         if isinstance(a, Mapping) and isinstance(b, Mapping):
@@ -180,7 +182,9 @@ def _check(recipe: Recipe) -> None:
     for stage in recipe.stage.values():
         _one_of(f"config.stage.{stage.name}.loss", stage.loss, tuple(LOSSES))
         if stage.reference == "adapter_off" and recipe.lora is None:
-            raise UserError(f"config.stage.{stage.name}.reference='adapter_off' needs config.lora; use 'frozen' or 'cached'.")
+            raise UserError(
+                f"config.stage.{stage.name}.reference='adapter_off' needs config.lora; use 'frozen' or 'cached'."
+            )
     if recipe.roles:
         _one_of("config.roles", recipe.roles, ROLES)
     if recipe.only:
@@ -191,9 +195,13 @@ def _check(recipe: Recipe) -> None:
         if getattr(recipe, key) < 1:
             raise UserError(f"config.{key}={getattr(recipe, key)} must be at least 1.")
     if recipe.batch_rows % recipe.micro_rows:
-        raise UserError(f"config.batch_rows={recipe.batch_rows} must be a multiple of config.micro_batch_rows={recipe.micro_rows}.")
+        raise UserError(
+            f"config.batch_rows={recipe.batch_rows} must be a multiple of config.micro_batch_rows={recipe.micro_rows}."
+        )
     if recipe.max_prompt_tokens >= recipe.row_length:
-        raise UserError(f"config.max_prompt_tokens={recipe.max_prompt_tokens} must be below config.row_length={recipe.row_length}.")
+        raise UserError(
+            f"config.max_prompt_tokens={recipe.max_prompt_tokens} must be below config.row_length={recipe.row_length}."
+        )
     if set(recipe.mesh) != {"data", "fsdp", "tensor", "context"}:
         raise UserError(f"config.mesh needs the keys data, fsdp, tensor and context, got {', '.join(recipe.mesh)}.")
     if recipe.mesh["context"] != 1:

@@ -96,5 +96,7 @@ def _done(progress_file: Path, key: str) -> int:
     found = files.read_json(progress_file)
     if found["key"] != key:
         folder = progress_file.parent
-        raise UserError(f"{folder} holds log-probabilities of other weights or data. Remove that folder, or use a new --workdir.")
+        raise UserError(
+            f"{folder} holds log-probabilities of other weights or data. Remove that folder, or use a new --workdir."
+        )
     return found["done"]

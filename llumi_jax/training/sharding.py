@@ -25,7 +25,9 @@ def make_mesh(sizes: Mapping[str, int]) -> Mesh:
         fixed = -int(np.prod(shape))
         shape[shape.index(-1)] = devices // fixed if fixed and devices % fixed == 0 else 0
     if int(np.prod(shape)) != devices or min(shape) < 1:
-        raise UserError(f"config.mesh {dict(sizes)} does not fit {devices} devices. Make the sizes multiply to it, or use -1 once.")
+        raise UserError(
+            f"config.mesh {dict(sizes)} does not fit {devices} devices. Make the sizes multiply to it, or use -1 once."
+        )
     return jax.make_mesh(tuple(shape), MESH_AXES, axis_types=(AxisType.Auto,) * len(MESH_AXES))
 
 

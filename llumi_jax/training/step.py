@@ -43,7 +43,9 @@ def sft_objective(model: Decoder, params: Any, frozen: Any, rows: Rows) -> tuple
     return total, {"loss": (total, weight), "targets": (weight, jnp.float32(1))}
 
 
-def dpo_objective(stage: Stage, slots: int, model: Decoder, params: Any, frozen: Any, rows: Rows) -> tuple[Array, Metrics]:
+def dpo_objective(
+    stage: Stage, slots: int, model: Decoder, params: Any, frozen: Any, rows: Rows
+) -> tuple[Array, Metrics]:
     """Sum of weighted pair losses, and metrics. The reference's log-probs come with the rows or are made here."""
     policy = reply_logps(model, params, frozen, rows, slots)
     reference = rows.get("reference_logps")
