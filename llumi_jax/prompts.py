@@ -4,12 +4,14 @@ Training, generation, the demo and exports all come through here, so that a mode
 was trained on. Change a word and raise `VERSION`: caches and exports carry it.
 """
 
+import re
 from typing import Any
 
 VERSION = "1"
 
 TASKS = ("gm", "im")
 _CUT = " […] "
+_TURN_MARK = re.compile(r"<\|\w+\|>|\[/?[A-Z_]+\]|<</?[A-Z]+>>")
 
 _SYSTEM = {
     "gm": (
@@ -21,6 +23,10 @@ _SYSTEM = {
         "draft says and how it sounds; make it warmer, clearer and safer. Answer with the improved reply alone."
     ),
 }
+
+
+class PromptTooLong(ValueError):
+    """A prompt that does not fit even without the body of its post."""
 
 
 def messages(task: str, title: str, body: str, draft: str = "") -> list[dict[str, str]]:
@@ -48,7 +54,7 @@ def prompt_ids(
     ends matter most. Special tokens typed into a post are removed: nobody may end the user's turn from inside.
 
     Raises:
-      ValueError: the prompt does not fit even without the body.
+      PromptTooLong: the prompt does not fit even without the body.
     """
     title, body, draft = (without_special_tokens(tokenizer, text) for text in (title, body, draft))
     ask = lambda text: _encode(tokenizer, _render(tokenizer, messages(task, title, text, draft)))
@@ -61,7 +67,7 @@ def prompt_ids(
         keep = max(0, keep - max(len(ids) - max_tokens, 1))
         ids = ask(_shorten(body, spans, keep))
     if len(ids) > max_tokens:
-        raise ValueError(f"the prompt needs {len(ids)} tokens without the post's body, {max_tokens} are allowed")
+        raise PromptTooLong(f"the prompt needs {len(ids)} tokens without the post's body, {max_tokens} are allowed")
     return ids
 
 
@@ -81,8 +87,12 @@ def end_of_turn_id(tokenizer: Any) -> int:
 
 
 def without_special_tokens(tokenizer: Any, text: str) -> str:
-    """Removes every special token's spelling from a person's text, also those that a removal would put together."""
-    spellings = {*tokenizer.all_special_tokens, *tokenizer.get_added_vocab()}
+    """Removes what a template marks turns with from a person's text, also what a removal would put together.
+
+    These are the special tokens, and marks that a template writes as plain text (Mistral's [/INST], TinyLlama's <|user|>).
+    """
+    marks = _TURN_MARK.findall(str(tokenizer.chat_template or ""))
+    spellings = {*tokenizer.all_special_tokens, *tokenizer.get_added_vocab(), *marks}
     while found := [token for token in spellings if token in text]:
         for token in found:
             text = text.replace(token, "")
