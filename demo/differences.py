@@ -2,9 +2,11 @@
 
 import difflib
 import re
+from collections.abc import Iterable
 
 _WORDS = re.compile(r"\s+|[^\s]+")
 ADDED, REMOVED = "added", "removed"
+_Change = tuple[str, int, int, int, int]  # kind, then from and to in the old words and in the new
 
 
 def differences(before: str, after: str) -> list[tuple[str, str | None]]:
@@ -30,10 +32,10 @@ def differences(before: str, after: str) -> list[tuple[str, str | None]]:
     return spans
 
 
-def _readable(opcodes: list[tuple[str, int, int, int, int]]) -> list[tuple[str, int, int, int, int]]:
+def _readable(opcodes: Iterable[_Change]) -> list[_Change]:
     """Joins two changes with at most two kept words between them where both are longer than what lies between:
     a lone "to" or "and" in the middle of new words says nothing, and makes them hard to read."""
-    joined: list[tuple[str, int, int, int, int]] = []
+    joined: list[_Change] = []
     for code in opcodes:
         if len(joined) >= 2 and code[0] != "equal" and joined[-1][0] == "equal" and joined[-2][0] != "equal":
             before, between = joined[-2:]
@@ -45,7 +47,7 @@ def _readable(opcodes: list[tuple[str, int, int, int, int]]) -> list[tuple[str, 
     return joined
 
 
-def _size(code: tuple[str, int, int, int, int]) -> int:
+def _size(code: _Change) -> int:
     _, a, b, c, d = code
     return max(b - a, d - c)
 

@@ -131,7 +131,7 @@ def _wire(cascade: Cascade, stops: Stops, inputs: list, buttons: dict[str, gr.Bu
 
     buttons["stop"].click(stop, None, None, queue=False, api_visibility="private")
     marks.change(
-        lambda marked, pair: _marked(*pair, marked) if pair[1] else gr.skip(),
+        lambda marked, pair: _marked(pair[0], pair[1], marked) if pair[1] else gr.skip(),
         [marks, texts],
         second,
         queue=False,

@@ -126,7 +126,8 @@ button:focus-visible, textarea:focus-visible, input:focus-visible {{
   padding: 6px 14px 6px !important; min-height: 92px; font-size: 0; line-height: 0; word-break: normal;
 }}
 .paper .text {{
-  font-size: 1.04rem; line-height: 1.62; white-space: pre-wrap; word-break: normal; overflow-wrap: anywhere;
+  display: inline !important; font-size: 1.04rem; line-height: 1.62; white-space: pre-wrap; word-break: normal;
+  overflow-wrap: anywhere;
   color: var(--body-text-color);
 }}
 .paper .token-container, .paper .token {{

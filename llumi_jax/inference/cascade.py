@@ -40,7 +40,9 @@ class Cascade:
         """The warning to show beside every text, if any writer needs one."""
         return next((w.banner for w in self.writers.values() if w.banner), None)
 
-    def stream(self, post: Post, sampling: Sampling, seed: int = 0, mode: str = "cascade") -> Iterator[Event]:
+    def stream(
+        self, post: Post, sampling: Sampling, seed: int = 0, mode: str = "cascade"
+    ) -> Generator[Event, None, None]:
         """Yields what happens as it happens. Closing the generator stops the writing.
 
         In mode "im" the revision is of `post.draft`; in "cascade" of GM's draft.
@@ -146,7 +148,8 @@ class Cascade:
 
     def _judge(self, post: Post, role: str, completion: Completion, attempt: int) -> Reply | None:
         """The reply that a stream of the same tokens would have ended with; None asks for another attempt."""
-        text, findings = "", ()
+        text = ""
+        findings: tuple[Finding, ...] = ()
         for sentence in sentences(completion.text):
             text = (text + sentence).lstrip()
             findings = self._read(post, role, text)

@@ -172,11 +172,11 @@ class _Batch:
         tokens = np.zeros((1, bucket(len(request.prompt))), np.int32)
         tokens[0, : len(request.prompt)] = request.prompt
         new = slots.Admission(
-            slot=np.int32(slot),
-            tokens=tokens,
-            length=np.int32(len(request.prompt)),
-            seed=np.uint32(request.seed % 2**32),
-            limit=np.int32(request.sampling.max_tokens),
+            slot=jnp.int32(slot),
+            tokens=jnp.asarray(tokens),
+            length=jnp.int32(len(request.prompt)),
+            seed=jnp.uint32(request.seed % 2**32),
+            limit=jnp.int32(request.sampling.max_tokens),
             rows=Rows.of([request.sampling]),
         )
         self._slots, token = slots.admit(engine.config, engine._weights, self._lora, self._slots, new, engine._stops)
@@ -187,7 +187,7 @@ class _Batch:
     def advance(self, steps: int) -> list[list[int]]:
         """Draws up to `steps` tokens in every slot that is writing; returns the new ones by slot."""
         engine = self._engine
-        most = np.int32(min(steps, slots.CHUNK))
+        most = jnp.int32(min(steps, slots.CHUNK))
         self._slots, drawn = slots.advance(engine.config, engine._weights, self._lora, self._slots, most, engine._stops)
         new = [[int(t) for t in column if t != slots.NOTHING] for column in np.asarray(drawn).T]
         for all_drawn, fresh in zip(self._drawn, new, strict=True):

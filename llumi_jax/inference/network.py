@@ -5,7 +5,7 @@ costs nothing beside a batch of rows but two thirds of the time of a single toke
 cut into layers once, when they are loaded, and the same `decoder.Layer` is applied to each.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import flax
 import jax
@@ -62,16 +62,17 @@ def extend(
     position = cache.length[:, None] + jnp.arange(tokens.shape[1])[None]
     layout = RowLayout(jnp.ones_like(position), jnp.zeros_like(position), position)
     x = jnp.take(weights["embed"]["embedding"], tokens, axis=0)
-    keys, values = [], []
+    keys: list[jax.Array] = []
+    values: list[jax.Array] = []
     for i in range(config.num_layers):
         variables = {"params": weights["layers"][i]}
         if lora is not None:
             variables["lora"] = lora["layers"][i]
-        x, (k, v) = layer.apply(variables, x, (cache.k[i], cache.v[i]), layout)
+        x, (k, v) = cast(Any, layer.apply(variables, x, (cache.k[i], cache.v[i]), layout))
         keys.append(k)
         values.append(v)
     hidden = decoder.RMSNorm(config.norm_eps).apply({"params": weights["final_norm"]}, x)
-    return hidden, Cache(tuple(keys), tuple(values), cache.length + tokens.shape[1])
+    return cast(jax.Array, hidden), Cache(tuple(keys), tuple(values), cache.length + tokens.shape[1])
 
 
 def next_logits(weights: dict, hidden: Float[Array, "B D"]) -> Float[Array, "B V"]:

@@ -5,6 +5,7 @@ slots at once. Both take weights, adapter and settings as arrays: they compile o
 each prompt bucket, never again for another adapter, seed or temperature.
 """
 
+import dataclasses
 import functools
 
 import flax
@@ -109,7 +110,7 @@ def advance(
     def one(carry: tuple) -> tuple:
         i, slots, drawn = carry
         hidden, cache = network.extend(config, weights, lora, slots.token[:, None], slots.cache)
-        cache = cache.replace(length=jnp.where(slots.active, cache.length, slots.cache.length))
+        cache = dataclasses.replace(cache, length=jnp.where(slots.active, cache.length, slots.cache.length))
         logits = network.next_logits(weights, hidden[:, 0])
         token = sampling.pick(logits, slots.seen, slots.seed, slots.step, slots.rows)
         step = slots.step + 1

@@ -21,7 +21,7 @@ def prompts(n, seed=0, longest=60):
 
 def test_greedy_equals_transformers(engine, hf_model):
     torch = pytest.importorskip("torch")
-    for prompt in prompts(20):
+    for prompt in prompts(10):
         ids = torch.tensor([prompt])
         theirs = hf_model.generate(
             ids,
