@@ -78,7 +78,7 @@ def to_peft(checkpoint: str, out: Path, *, base: str | None = None) -> dict:
 
 def verify(trained: parity.Probe, model: LoadedModel, folder: Path, dtype: str) -> dict[str, Any]:
     """Reads an exported folder back, compares it with what the trained weights answered, and returns the report."""
-    return _judge(trained, sources.load_model(str(folder)), model, folder, dtype)
+    return _judge(trained, sources.load_model(str(folder), dtype=dtype), model, folder, dtype)
 
 
 def _judge(

@@ -39,13 +39,14 @@ def _name(hf_name: str, factor: str) -> str:
 
 def write(folder: Path, lora: Mapping, lora_config: LoraConfig, config: DecoderConfig, base: str) -> None:
     """Writes an adapter that `peft` loads. base: what its adapter_config.json names as the base model."""
-    flat, listed = tensors.flatten(lora), []
+    flat = tensors.flatten(lora)
+    listed: list[tensors.Tensor] = []
     for weight in _rows(config, lora_config.targets):
         stem = weight.path.removesuffix(".kernel")
         a, b = np.asarray(flat[f"{stem}.lora_a"]), np.asarray(flat[f"{stem}.lora_b"])
         for layer, name in enumerate(tensors.hf_names(weight, config)):
             for factor, array in zip(_FACTORS, weight.lora_to_hf(a[layer], b[layer]), strict=True):
-                listed.append((_name(name, factor), lambda array=array: array, array.shape))
+                listed.append(tensors.Tensor(_name(name, factor), array.shape, array.view))
     tensors.write_safetensors(folder / WEIGHTS, listed, "float32")
     modules = [weight.hf.split(".")[-2] for weight in _rows(config, lora_config.targets)]
     write_json(folder / CONFIG, _config_to_peft(lora_config, modules, base))
@@ -115,7 +116,7 @@ def _read_target(
     out_size, in_size = weight.hf_shape(config)
     layers, used = [], set()
     for name in tensors.hf_names(weight, config):
-        pair = []
+        pair = {}
         for factor, shape in zip(_FACTORS, ((rank, in_size), (out_size, rank)), strict=True):
             key = _name(name, factor)
             if key not in source.names() or source.shape(key) != shape:
@@ -123,9 +124,9 @@ def _read_target(
                 raise UserError(
                     f"{source.where}: {key!r} should be {shape}, found {found}. Is this the adapter's own base?"
                 )
-            pair.append(source.read(key).astype(np.float32))
+            pair[factor] = source.read(key).astype(np.float32)
             used.add(key)
-        layers.append(weight.lora_to_tree(*pair, config))
+        layers.append(weight.lora_to_tree(pair["lora_A"], pair["lora_B"], config))
     stem = weight.path.removesuffix(".kernel")
     stacked = (np.stack(factors) for factors in zip(*layers, strict=True))
     return {f"{stem}.{n}": tensors.place(s) for n, s in zip(("lora_a", "lora_b"), stacked, strict=True)}, used

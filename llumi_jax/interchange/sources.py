@@ -99,9 +99,20 @@ def load_tokenizer(spec: str) -> Any:
 
 def _tokenizer(location: Location) -> Any:
     location = root_of(location)
-    if location.kind == "gguf" and not tokenizers.has_files(location.path.parent):
-        return tokenizers.with_template(GGUFFile(location.path).tokenizer(), location.path)
-    return tokenizers.load(tokenizer_folder(location))
+    if location.kind == "gguf":
+        return _gguf_tokenizer(GGUFFile(location.path))
+    return tokenizers.load(tokenizer_folder(location) or location.path)
+
+
+def _gguf_tokenizer(file: GGUFFile) -> Any:
+    """The tokenizer whose files lie beside a GGUF file, else the one inside it."""
+    if tokenizers.has_files(file.path.parent):
+        return tokenizers.load(file.path.parent)
+    return tokenizers.with_template(file.tokenizer(), file.path)
+
+
+def _token_ids(tokenizer: Any) -> dict[str, int | None]:
+    return {name: getattr(tokenizer, name, None) for name in TOKEN_IDS}
 
 
 class _Loader:
@@ -124,16 +135,16 @@ class _Loader:
         source = tensors.SafetensorsFolder(location.path)
         generation = location.path / "generation_config.json"
         ids = {**values, **(read_json(generation) if generation.exists() else {})}
-        return self._model(location, config, source, {name: ids.get(name) for name in TOKEN_IDS})
+        known = {name: ids.get(name) for name in TOKEN_IDS}
+        return self._model(location, config, source, tokenizers.load(location.path), known)
 
     def _gguf(self, location: Location) -> LoadedModel:
         file = GGUFFile(location.path)
-        return self._model(location, file.config, file, None)
+        tokenizer = _gguf_tokenizer(file)
+        return self._model(location, file.config, file, tokenizer, _token_ids(tokenizer))
 
-    def _model(self, location: Location, config: DecoderConfig, source: Any, token_ids: dict | None) -> LoadedModel:
+    def _model(self, location: Location, config: DecoderConfig, source: Any, tokenizer: Any, ids: dict) -> LoadedModel:
         params = tensors.assemble(source, config, dtype=self.dtype, shardings=self.shardings)
-        tokenizer = _tokenizer(location)
-        ids = token_ids or {name: getattr(tokenizer, name, None) for name in TOKEN_IDS}
         return LoadedModel(config, params, None, None, tokenizer, _manifest(location, token_ids=ids))
 
     def _native(self, location: Location) -> LoadedModel:
@@ -142,8 +153,9 @@ class _Loader:
         config = DecoderConfig.from_dict(location.manifest["decoder"])
         abstract = abstract_params(config, self.dtype, self.shardings)
         params = checkpoints.restore_tree(location.path / "params", abstract)
+        tokenizer = tokenizers.load(location.path / "tokenizer")
         known = {key: location.manifest.get(key) for key in ("license", "base_model", "token_ids")}
-        return LoadedModel(config, params, None, None, _tokenizer(location), _manifest(location, **known))
+        return LoadedModel(config, params, None, None, tokenizer, _manifest(location, **known))
 
     def _stage(self, location: Location) -> LoadedModel:
         from llumi_jax.models.lora import LoraConfig, abstract
@@ -162,7 +174,7 @@ class _Loader:
             _same_decoder(location, config, model.config)
             lora = checkpoints.restore_params(folder, _placed(abstract(lora_config, config, "float32")))
             model = dataclasses.replace(model, lora=lora, lora_config=lora_config)
-        ids = model.manifest.get("token_ids") or {name: getattr(model.tokenizer, name, None) for name in TOKEN_IDS}
+        ids = model.manifest.get("token_ids") or _token_ids(model.tokenizer)
         own = {key: stage.get(key) for key in ("role", "objective", "prompt_version", "max_prompt_tokens")}
         manifest = {**model.manifest, **own, "token_ids": ids, "base": stage["base"], "stage": stage}
         manifest |= {"spec": location.spec, "kind": "stage", "path": str(location.path), "name": stage["name"]}

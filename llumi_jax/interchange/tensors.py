@@ -1,8 +1,11 @@
 """Named tensors in files, read and written one at a time, and trees assembled from them."""
 
+import dataclasses
+import functools
 import json
+import math
 import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -143,42 +146,47 @@ def place(host: np.ndarray, sharding: Any = None):
     return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
 
 
-def tensors_of(
-    params: Mapping, config: DecoderConfig
-) -> Iterator[tuple[str, Callable[[], np.ndarray], tuple[int, ...]]]:
-    """Every tensor of a tree as (Hugging Face name, function that fetches it, shape), in a fixed order."""
+@dataclasses.dataclass(frozen=True)
+class Tensor:
+    """A tensor to be written: its name and shape outside, and a function that fetches its values when asked."""
+
+    name: str
+    shape: tuple[int, ...]
+    fetch: Callable[[], np.ndarray]
+
+
+def tensors_of(params: Mapping, config: DecoderConfig) -> Iterator[Tensor]:
+    """Every tensor of a tree under its Hugging Face name and in Hugging Face layout, in a fixed order."""
     flat = flatten(params)
     for weight in families.weights(config):
-        shape, leaf = weight.hf_shape(config), flat[weight.path]
         for layer, name in enumerate(hf_names(weight, config)):
-            part = (
-                (lambda leaf=leaf, layer=layer: np.asarray(leaf[layer]))
-                if weight.stacked
-                else lambda leaf=leaf: np.asarray(leaf)
+            at = layer if weight.stacked else ...
+            yield Tensor(
+                name, weight.hf_shape(config), functools.partial(_fetch, weight, flat[weight.path], at, config)
             )
-            yield name, lambda part=part, weight=weight: weight.to_hf(part(), config), shape
 
 
-def write_safetensors(
-    path: Path, tensors: Iterable[tuple[str, Callable[[], np.ndarray], tuple[int, ...]]], dtype: str
-) -> None:
+def _fetch(weight: families.Weight, leaf: Any, at: Any, config: DecoderConfig) -> np.ndarray:
+    return weight.to_hf(np.asarray(leaf[at]), config)
+
+
+def write_safetensors(path: Path, tensors: Sequence[Tensor], dtype: str) -> None:
     """Writes one safetensors file, fetching one tensor at a time. dtype: "float32", "bfloat16" or "float16".
 
     The library's own writer wants all tensors of a file in memory at once, and copies them; hence this one.
     """
-    tensors = list(tensors)
     numpy_dtype, code = _numpy_dtype(dtype), {"float32": "F32", "bfloat16": "BF16", "float16": "F16"}[dtype]
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     end = 0
-    for name, _, shape in tensors:
-        start, end = end, end + int(np.prod(shape)) * numpy_dtype.itemsize
-        header[name] = {"dtype": code, "shape": list(shape), "data_offsets": [start, end]}
+    for tensor in tensors:
+        start, end = end, end + math.prod(tensor.shape) * numpy_dtype.itemsize
+        header[tensor.name] = {"dtype": code, "shape": list(tensor.shape), "data_offsets": [start, end]}
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     with open(path, "wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
-        for _, fetch, _ in tensors:
-            file.write(np.ascontiguousarray(fetch(), dtype=numpy_dtype).tobytes())
+        for tensor in tensors:
+            file.write(np.ascontiguousarray(tensor.fetch(), dtype=numpy_dtype).tobytes())
 
 
 def write_sharded(
@@ -186,10 +194,10 @@ def write_sharded(
 ) -> None:
     """Writes a decoder's weights as `model.safetensors`, or as numbered shards with an index above `shard_bytes`."""
     itemsize = _numpy_dtype(dtype).itemsize
-    shards: list[list] = [[]]
+    shards: list[list[Tensor]] = [[]]
     filled = total = 0
     for tensor in tensors_of(params, config):
-        size = int(np.prod(tensor[2])) * itemsize
+        size = math.prod(tensor.shape) * itemsize
         if shards[-1] and filled + size > shard_bytes:
             shards.append([])
             filled = 0
@@ -202,7 +210,7 @@ def write_sharded(
     for number, shard in enumerate(shards, start=1):
         name = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
         write_safetensors(folder / name, shard, dtype)
-        weight_map.update({tensor: name for tensor, _, _ in shard})
+        weight_map.update({tensor.name: name for tensor in shard})
     index = {"metadata": {"total_size": total}, "weight_map": weight_map}
     (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n")
 

@@ -69,11 +69,11 @@ def make_hf(tiny_tokenizer):
 
 @pytest.fixture(scope="session")
 def torch_logits():
-    """torch_logits(model, tokens [B, T]) -> float32 [B, T, V], computed in float32 by torch."""
+    """torch_logits(float32 model, tokens [B, T]) -> float32 [B, T, V], by torch."""
 
     def run(model, tokens: np.ndarray) -> np.ndarray:
         with torch.no_grad():
-            return model.float()(torch.tensor(tokens.astype(np.int64))).logits.numpy()
+            return model(torch.tensor(tokens.astype(np.int64))).logits.numpy()
 
     return run
 
@@ -83,17 +83,47 @@ def our_logits():
     """our_logits(loaded, tokens [B, T]) -> float32 [B, T, V], by our decoder."""
 
     def run(loaded, tokens: np.ndarray) -> np.ndarray:
-        import jax.numpy as jnp
-
         from llumi_jax.models import decoder
 
-        positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
-        one, zero = jnp.ones_like(positions), jnp.zeros_like(positions)
-        model = decoder.Decoder(loaded.config, lora_scale=loaded.lora_scale)
-        hidden = model.apply(loaded.variables, jnp.asarray(tokens), positions, one, zero)
-        return np.asarray(decoder.logits(loaded.params, hidden))
+        return np.asarray(decoder.logits(loaded.params, _hidden(loaded, tokens, "float32")))
 
     return run
+
+
+def _hidden(loaded, tokens: np.ndarray, dtype: str):
+    import jax.numpy as jnp
+
+    from llumi_jax.models import decoder
+
+    positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
+    one, zero = jnp.ones_like(positions), jnp.zeros_like(positions)
+    model = decoder.Decoder(loaded.config, dtype=jnp.dtype(dtype), lora_scale=loaded.lora_scale)
+    return model.apply(loaded.variables, jnp.asarray(tokens), positions, one, zero)
+
+
+@pytest.fixture(scope="session")
+def assert_same_model(our_logits):
+    """assert_same_model(loaded, torch model, tokens): a real, tied model says the same in ours as in torch.
+
+    Logits of trained weights reach 30, and the order of additions alone moves a float32 one by 1e-4, torch's
+    as well as XLA's. So both are run in float64 for the comparison, and our float32 is held to 1e-5 of the range.
+    """
+
+    def check(loaded, model, tokens: np.ndarray) -> None:
+        import jax
+
+        wide = transformers.AutoModelForCausalLM.from_config(model.config, dtype=torch.float64).eval()
+        wide.load_state_dict({name: tensor.double() for name, tensor in model.state_dict().items()})
+        with torch.no_grad():
+            expected = wide(torch.tensor(tokens.astype(np.int64))).logits.numpy()
+        with jax.enable_x64(True):
+            hidden = np.asarray(_hidden(loaded, tokens, "float64"))
+        embedding = np.asarray(loaded.params["embed"]["embedding"], np.float64)
+        np.testing.assert_allclose(hidden @ embedding.T, expected, rtol=0, atol=1e-4)
+        narrow = our_logits(loaded, tokens)
+        np.testing.assert_allclose(narrow, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+    return check
 
 
 @pytest.fixture(scope="session")

