@@ -3,7 +3,9 @@
 import functools
 import hashlib
 import os
+import runpy
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,28 +51,48 @@ def read_config(path: str, overrides: Sequence[str]) -> dict[str, Any]:
     from absl import flags
     from ml_collections import config_flags
 
-    if not Path(path.split(":")[0]).is_file():
-        near = cli.suggestion(path, (str(p) for p in Path(path).parent.glob("*.py")))
-        raise cli.UserError(f"--config {path}: no such file.{near}")
-    sys.path.insert(0, os.getcwd())  # a config may import its neighbours
-    values = flags.FlagValues()
-    config_flags.DEFINE_config_file("config", flag_values=values)
-    try:
-        values(["train", f"--config={path}"], known_only=True)
-    except Exception as error:
-        raise cli.UserError(f"--config {path} cannot be read: {type(error).__name__}: {_first_line(error)}") from error
-    known = _flat_keys(values.config.to_dict())
+    config = _config_of(path)
+    known = _flat_keys(config.to_dict())
+    argv = ["train"]
     for flag in overrides:
-        key = flag.split("=")[0].removeprefix("--config.")
+        key, equals, text = flag.removeprefix("--config.").partition("=")
         if key not in known:
             raise cli.UserError(f"unknown key config.{key}.{cli.suggestion(key, known)}")
+        if not equals:
+            raise cli.UserError(f"{flag}: write it as {flag}=VALUE.")
+        if (key, text) == ("lora", "None"):  # a flag cannot replace a mapping
+            with config.ignore_type():
+                config.lora = None
+        else:
+            argv.append(flag)
+    values = flags.FlagValues()  # of our own: absl's global flags would exit with 1 and a page of help
+    config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=argv)
     try:
-        fresh = flags.FlagValues()
-        config_flags.DEFINE_config_file("config", flag_values=fresh)
-        fresh(["train", f"--config={path}", *overrides])
+        values(argv)
     except (flags.Error, TypeError, ValueError, AttributeError, KeyError) as error:
-        raise cli.UserError(f"{' '.join(overrides)}: {_first_line(error)}") from None
-    return fresh.config.to_dict()
+        raise cli.UserError(f"{_first_line(error).rstrip('.')}. Give a value of the kind that the config file has there.") from None
+    return values.config.to_dict()
+
+
+def _config_of(path: str) -> Any:
+    """What get_config() of the file returns; `file.py:text` hands it the text."""
+    file, colon, text = path.partition(":")
+    if not Path(file).is_file():
+        near = cli.suggestion(file, (str(p) for p in Path(file).parent.glob("*.py")))
+        raise cli.UserError(f"--config {file}: no such file.{near}")
+    sys.path.insert(0, os.getcwd())  # a config may import its neighbours
+    try:
+        get_config = runpy.run_path(file).get("get_config")
+        config = get_config(*([text] if colon else [])) if get_config else None
+    except cli.UserError:
+        raise
+    except Exception as error:
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+        where = f" at line {lines[-1]}" if lines else ""
+        raise cli.UserError(f"--config {file} cannot be read{where}: {type(error).__name__}: {_first_line(error)}. Mend the file.") from error
+    if not hasattr(config, "to_dict"):
+        raise cli.UserError(f"--config {file} needs a function get_config() that returns a ConfigDict; see configs/quickstart.py.")
+    return config
 
 
 def _first_line(error: BaseException) -> str:
@@ -98,7 +120,7 @@ def _dry_run(recipe: Any) -> int:
     from llumi_jax.interchange import sources
     from llumi_jax.training import plan, sharding
 
-    plan.show(recipe, sources.load_config(recipe.base), sharding.make_mesh(recipe.mesh))
+    plan.show(recipe, sources.load_config(recipe.init_from or recipe.base), sharding.make_mesh(recipe.mesh))
     return cli.EXIT_OK
 
 

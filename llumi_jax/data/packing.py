@@ -150,11 +150,15 @@ def _write(row: dict[str, np.ndarray], at: int, ids: np.ndarray, position: int, 
     return end
 
 
+def rounded_predictions(count: int) -> int:
+    """M of a row with `count` predictions: whole chunks of them."""
+    return -(-count // _ROUND_PREDICTIONS) * _ROUND_PREDICTIONS
+
+
 def _shape(parts: Sequence[TokenThread], plan: Sequence[Sequence[int]], row_length: int) -> RowShape:
     most = lambda count: max(sum(count(parts[i]) for i in row) for row in plan)
-    predictions = most(lambda t: sum(map(len, t.replies)))
-    rounded = -(-predictions // _ROUND_PREDICTIONS) * _ROUND_PREDICTIONS
-    return RowShape(row_length, rounded, most(lambda t: len(t.replies)), max(1, most(lambda t: len(t.pairs))))
+    predictions = rounded_predictions(most(lambda t: sum(map(len, t.replies))))
+    return RowShape(row_length, predictions, most(lambda t: len(t.replies)), max(1, most(lambda t: len(t.pairs))))
 
 
 def _split(thread: TokenThread, row_length: int, drop_too_long: bool) -> tuple[list[TokenThread], int]:

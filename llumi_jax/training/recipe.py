@@ -9,6 +9,12 @@ from llumi_jax.cli import UserError, suggestion
 ROLES = ("gm", "im")
 OBJECTIVES = ("sft", "dpo")
 REFERENCES = ("cached", "frozen", "adapter_off")
+_KINDS: dict[Any, tuple[type | tuple[type, ...], str]] = {
+    int: (int, "a whole number"),
+    float: ((int, float), "a number"),
+    str: (str, "text"),
+    bool: (bool, "True or False"),
+}
 _RUN_ONLY = ("roles", "only")  # choose a part of the recipe; they do not change what a stage computes
 
 
@@ -109,7 +115,10 @@ def from_config(config: Mapping[str, Any]) -> Recipe:
     """
     values = dict(config)
     _known(values, Recipe, "config")
-    stages = {name: _stage(name, dict(given)) for name, given in values.pop("stage", {}).items()}
+    given = values.pop("stage", {})
+    if not isinstance(given, Mapping) or not all(isinstance(settings, Mapping) for settings in given.values()):
+        raise UserError("config.stage must map each stage's name to its settings; see configs.common.config.")
+    stages = {name: _stage(name, dict(settings)) for name, settings in given.items()}
     order = tuple(values.pop("stages", ())) or tuple(stages)
     for name in order:
         if name not in stages:
@@ -142,11 +151,26 @@ def _plain(value: Any) -> Any:
     return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
 
 
+def _is_pattern(entry: Any) -> bool:
+    pair = isinstance(entry, list | tuple) and len(entry) == 2
+    return pair and isinstance(entry[0], str) and (entry[1] is None or isinstance(entry[1], Mapping))
+
+
 def _known(values: Mapping[str, Any], kind: type, where: str) -> None:
     names = [field.name for field in dataclasses.fields(kind)]
     for key in values:
         if key not in names:
             raise UserError(f"unknown key {where}.{key}.{suggestion(key, names)}")
+    for field in dataclasses.fields(kind):
+        if field.name in values and field.type in _KINDS:
+            _of_kind(f"{where}.{field.name}", values[field.name], field.type)
+
+
+def _of_kind(key: str, value: Any, kind: Any) -> None:
+    """True is no number here, although Python says so."""
+    types, words = _KINDS[kind]
+    if not isinstance(value, types) or (isinstance(value, bool) and kind is not bool):
+        raise UserError(f"{key}={value!r} must be {words}.")
 
 
 def _stage(name: str, given: dict[str, Any]) -> Stage:
@@ -202,7 +226,42 @@ def _check(recipe: Recipe) -> None:
         raise UserError(
             f"config.max_prompt_tokens={recipe.max_prompt_tokens} must be below config.row_length={recipe.row_length}."
         )
+    if recipe.samples < 0 or recipe.sample_tokens < 1:
+        raise UserError("config.samples must be at least 0 and config.sample_tokens at least 1.")
+    _check_parts(recipe)
+
+
+def _check_parts(recipe: Recipe) -> None:
+    """The settings that are mappings: adapter, optimiser, schedule, mesh."""
+    from llumi_jax.models import attention
+    from llumi_jax.models.lora import LoraConfig
+    from llumi_jax.training import optimizer
+
+    for key in ("mesh", "optimizer") + (("lora",) if recipe.lora is not None else ()):
+        if not isinstance(getattr(recipe, key), Mapping):
+            raise UserError(f"config.{key}={getattr(recipe, key)!r} must be a mapping, e.g. {defaults(Recipe)[key]}.")
+    parts = recipe.schedule if isinstance(recipe.schedule, list | tuple) else (recipe.schedule,)
+    if not parts or not all(isinstance(part, Mapping) for part in parts):
+        example = defaults(Recipe)["schedule"]
+        raise UserError(f"config.schedule={recipe.schedule!r} must be a mapping, e.g. {example}, or a list of them.")
+    if not isinstance(recipe.per_pattern, list | tuple) or not all(map(_is_pattern, recipe.per_pattern)):
+        raise UserError('config.per_pattern must be pairs of a pattern and a setting: (("lora_b", dict(scale=2.0)), (".*", None)).')
+    if recipe.lora is not None:
+        _known(recipe.lora, LoraConfig, "config.lora")
+        try:
+            LoraConfig.from_dict(dict(recipe.lora))
+        except (TypeError, ValueError) as error:
+            raise UserError(f"config.lora: {error}.") from None
+    for stage in recipe.stage.values():
+        schedule = optimizer.make_schedule(recipe.schedule, 100, 10.0, stage.learning_rate)
+        optimizer.make_optimizer(recipe.optimizer, schedule, (), {})
+    try:
+        attention.resolve_backend(recipe.attention, recipe.row_length)
+    except ValueError as error:
+        raise UserError(f"config.attention: {error}.") from None
     if set(recipe.mesh) != {"data", "fsdp", "tensor", "context"}:
         raise UserError(f"config.mesh needs the keys data, fsdp, tensor and context, got {', '.join(recipe.mesh)}.")
+    for axis, size in recipe.mesh.items():
+        _of_kind(f"config.mesh.{axis}", size, int)
     if recipe.mesh["context"] != 1:
         raise UserError("config.mesh.context must be 1: rows are not split over devices yet.")

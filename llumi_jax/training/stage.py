@@ -18,12 +18,10 @@ from llumi_jax.cli import UserError
 from llumi_jax.data import dataset, packing, tokenization
 from llumi_jax.data.packing import PackedRows
 from llumi_jax.evaluation import preference as preference_evaluation
-from llumi_jax.models import attention, lora
+from llumi_jax.models import lora
 from llumi_jax.models.config import DecoderConfig
-from llumi_jax.models.decoder import Decoder
 from llumi_jax.storage import checkpoints, files
-from llumi_jax.training import loop, metrics, reference, sharding, step
-from llumi_jax.training.optimizer import make_optimizer, make_schedule
+from llumi_jax.training import build, loop, metrics, reference, sharding, step
 from llumi_jax.training.progress import Progress
 from llumi_jax.training.recipe import Recipe, Stage
 from llumi_jax.training.signals import StopRequest
@@ -54,7 +52,7 @@ class Workshop:
 
     @property
     def lora_config(self) -> lora.LoraConfig | None:
-        return None if self.recipe.lora is None else lora.LoraConfig.from_dict(dict(self.recipe.lora))
+        return build.lora_config(self.recipe)
 
     def folder(self, stage: Stage) -> Path:
         return self.workdir / stage.name
@@ -96,14 +94,7 @@ class StageRun:
         self.shop, self.stage, self.recipe = shop, stage, shop.recipe
         self.folder = shop.folder(stage)
         self.lora_config = shop.lora_config
-        backend = attention.resolve_backend(self.recipe.attention, self.recipe.row_length)
-        self.model = Decoder(
-            shop.base.config,
-            dtype=jnp.dtype(self.recipe.dtype),
-            remat=self.recipe.remat,
-            backend=backend,
-            lora_scale=self.lora_config.scale if self.lora_config else 1.0,
-        )
+        self.model = build.decoder(self.recipe, shop.base.config)
 
     def run(self) -> dict[str, Any]:
         """Trains, evaluates and returns the stage's summary. A part that is done already is not done again."""
@@ -180,7 +171,8 @@ class StageRun:
         if self.shop.done(previous) is None:
             raise UserError(f"{self.stage.name} starts from {previous.name}, which is not finished in {self.shop.workdir}. Run that stage first.")
         folder = self.shop.folder(previous) / "checkpoints"
-        return checkpoints.restore_params(folder, self._placed(self._abstract_params()))
+        abstract = self._abstract_params()
+        return checkpoints.restore_params(folder, build.placed(abstract, self._shardings(abstract)))
 
     def _first_params(self) -> Any:
         base = self.shop.base
@@ -196,16 +188,10 @@ class StageRun:
         return jax.jit(make, out_shardings=self._shardings(self._abstract_params()))(seed)
 
     def _abstract_params(self) -> Any:
-        if self.lora_config:
-            return lora.abstract(self.lora_config, self.shop.base.config)
-        return jax.eval_shape(self.shop.base.params)
+        return build.abstract_trained(self.recipe, self.shop.base.config)
 
     def _shardings(self, tree: Any) -> Any:
         return sharding.tree_shardings(tree, self.shop.mesh)
-
-    def _placed(self, abstract: Any) -> Any:
-        place = lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s)
-        return jax.tree.map(place, abstract, self._shardings(abstract))
 
     def _require_plain_start(self, start: Any) -> None:
         factors = [leaf for path, leaf in jax.tree_util.tree_leaves_with_path(start) if "lora_a" in str(path[-1])]
@@ -245,33 +231,19 @@ class StageRun:
     def _train(self, rows: PackedRows, inputs: Any, start: Any, frozen: Any) -> TrainState:
         recipe, stage, mesh = self.recipe, self.stage, self.shop.mesh
         total = self.total_steps(rows)
-        schedule = make_schedule(recipe.schedule, total, len(rows) / recipe.batch_rows, stage.learning_rate)
-        optimizer = make_optimizer(recipe.optimizer, schedule, recipe.per_pattern, start)
-        create = functools.partial(TrainState.create, optimizer=optimizer, seed=recipe.seed)
-        abstract = jax.eval_shape(create, start)
-        places = TrainState(
-            step=sharding.replicated(mesh),
-            params=self._shardings(abstract.params),
-            opt_state=sharding.state_shardings(abstract.opt_state, abstract.params, mesh),
-            rng=sharding.replicated(mesh),
-            position=sharding.replicated(mesh),
-        )
+        made = build.trainer(recipe, stage, start, mesh, total, len(rows) / recipe.batch_rows)
         saved = checkpoints.Checkpoints(self.folder / "checkpoints", recipe.keep_checkpoints)
         try:
             if saved.latest is None:
-                state = jax.jit(create, out_shardings=places)(start)
+                state = jax.jit(made.create, out_shardings=made.places)(start)
             else:
-                placed = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), abstract, places)
-                state = TrainState.from_trees(saved.restore(placed.trees()))
+                state = TrainState.from_trees(saved.restore(build.placed(made.abstract, made.places).trees()))
             if int(state.step) >= total:
                 return state
-            objective = step.objective_of(stage, self.model, rows.shape.slots)
-            function = step.make_step(objective, optimizer, schedule, recipe.batch_rows // recipe.micro_rows)
-            jitted = jax.jit(function, donate_argnums=0, out_shardings=(places, None))
             job = loop.Job(
                 name=stage.name,
                 folder=self.folder,
-                step=jitted,
+                step=build.train_step(recipe, stage, self.model, rows.shape.slots, made),
                 frozen=frozen,
                 rows=inputs,
                 ids_of=lambda row: [t.thread_id for t in rows.threads_of(row)],
