@@ -81,7 +81,7 @@ def main(argv: Sequence[str]) -> None:
     with files.open_output(args.output, settings, ids) as output:
         if output.done:
             print(f"{output.done} of {total} posts are in {args.output} already; going on.", file=sys.stderr)
-        write_all(cascade_, posts(), total, output, settings, sampling, args.batch_size)
+        write_all(cascade_, posts(), total, output, settings, sampling, min(args.batch_size, total))
     print(f"{total} posts: {args.output}")
 
 

@@ -179,3 +179,6 @@ def test_nothing_but_the_page_can_be_read(open_page, serve):
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(url + path)
         assert refused.value.code in (401, 403, 404)
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(urllib.request.Request(url, headers={"Host": "elsewhere.example"}))
+    assert refused.value.code == 400
