@@ -123,12 +123,12 @@ button:focus-visible, textarea:focus-visible, input:focus-visible {{
 .paper > label span {{ display: none; }}
 .paper .container {{ padding: 0 !important; }}
 .paper .textfield {{
-  padding: 6px 14px 6px !important; min-height: 92px; font-size: 0; line-height: 0; word-break: normal;
+  display: block !important; padding: 6px 14px 6px !important; min-height: 92px;
+  font-size: 0; line-height: 0; word-break: normal;
 }}
 .paper .text {{
   display: inline !important; font-size: 1.04rem; line-height: 1.62; white-space: pre-wrap; word-break: normal;
-  overflow-wrap: anywhere;
-  color: var(--body-text-color);
+  overflow-wrap: anywhere; color: var(--body-text-color);
 }}
 .paper .token-container, .paper .token {{
   display: inline !important; padding: 0 !important; margin: 0 !important; background: none !important;
