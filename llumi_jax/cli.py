@@ -76,7 +76,7 @@ def describe_os_error(error: OSError) -> str:
     """Says in one line what the file system refused."""
     where = f" ({error.filename})" if error.filename else ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"no space left on the disk{where}. Free some space and run the same command again: it goes on from there."
+        return f"no space left on the disk{where}. Free some space and run the same command again: it will go on."
     if isinstance(error, FileNotFoundError):
         return f"no such file or folder{where}. Check the path."
     if isinstance(error, PermissionError):

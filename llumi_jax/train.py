@@ -111,6 +111,7 @@ def _flat_keys(config: Mapping[str, Any], prefix: str = "") -> list[str]:
 def _prepare_environment(virtual_devices: int) -> None:
     """Settings that must stand before jax and tensorflow are imported."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # TensorFlow only feeds data here; this keeps it from saying so
     if virtual_devices:
         os.environ["JAX_PLATFORMS"] = "cpu"
         os.environ["JAX_NUM_CPU_DEVICES"] = str(virtual_devices)

@@ -4,8 +4,10 @@ Two feature sets. Pairs: a post (and draft), a chosen and a rejected reply, the 
 Replies, for SFT: a post (and draft) and one reply worth learning. Rows of one post and draft share a `thread_id`.
 """
 
+import contextlib
 import dataclasses
 import importlib
+import io
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -110,7 +112,8 @@ def open_builder(spec: str, data_dir: str | os.PathLike) -> Any:
             f"no dataset {config!r} below {data_dir}. Build it with data_pipelines.build, or pass --data_dir.{nearby}"
         )
     builder = builder_class(config=config, data_dir=os.fspath(data_dir))
-    builder.download_and_prepare()
+    with contextlib.redirect_stdout(io.StringIO()):  # it speaks of downloads, and nothing is downloaded
+        builder.download_and_prepare()
     return builder
 
 

@@ -212,7 +212,7 @@ class Decoder(nn.Module):
         return self._finish(x)
 
     def extend(self, tokens: Int[Array, "B S"], cache: KVCache) -> tuple[Float[Array, "B S D"], KVCache]:
-        """Reads S further tokens of every row; they take the slots from `cache.length` on, which are their positions."""
+        """Reads S further tokens of every row; they take the slots from `cache.length` on: these are their positions."""
         S = tokens.shape[1]
         position = cache.length[:, None] + jnp.arange(S)[None]
         layout = attention.RowLayout(jnp.ones_like(position), jnp.zeros_like(position), position)

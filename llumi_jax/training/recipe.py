@@ -134,7 +134,7 @@ def to_config(recipe: Recipe) -> dict[str, Any]:
 
 
 def first_difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "config") -> str | None:
-    """Names the first key whose value differs between two resolved configs, or None; keys that choose a part are skipped."""
+    """Names the first key that differs between two resolved configs, or None; keys that choose a part are skipped."""
     for key in sorted({*old, *new} - ({*_RUN_ONLY} if prefix == "config" else set())):
         a, b = old.get(key), new.get(key)
         if isinstance(a, Mapping) and isinstance(b, Mapping):
