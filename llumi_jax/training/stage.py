@@ -95,6 +95,7 @@ class StageRun:
         self.folder = shop.folder(stage)
         self.lora_config = shop.lora_config
         self.model = build.decoder(self.recipe, shop.base.config)
+        self.reply_logps = jax.jit(functools.partial(step.reply_logps, self.model), static_argnames="slots")
 
     def run(self) -> dict[str, Any]:
         """Trains, evaluates and returns the stage's summary. A part that is done already is not done again."""
@@ -110,18 +111,18 @@ class StageRun:
         start = self._start_params()
         frozen = {"base": self.shop.base.params() if self.lora_config else None, "reference": None}
         identity = {"base": self.shop.base.identity, "start": checkpoints.tree_sha256(start), "dtype": self.recipe.dtype}
-        before = self._sweep("before", held_out, start, frozen, identity)
+        before = self._sweep("before", held_out, start, identity)
         inputs: Any = rows
         if self.stage.objective == "dpo":
             if self.stage.reference == "cached":
-                inputs = reference.RowsWithReference(rows, self._sweep("reference", rows, start, frozen, identity))
+                inputs = reference.RowsWithReference(rows, self._sweep("reference", rows, start, identity))
             elif self.stage.reference == "frozen":
                 frozen["reference"] = jax.tree.map(jnp.copy, start)
             else:
                 self._require_plain_start(start)
         state = self._train(rows, inputs, start, frozen)
         identity["end"] = checkpoints.tree_sha256(state.params)
-        after = self._sweep("after", held_out, state.params, frozen, identity)
+        after = self._sweep("after", held_out, state.params, identity)
         return self._finish(state, held_out, before, after, time.monotonic() - began)
 
     # --- parts, in the order of run() ---
@@ -201,15 +202,17 @@ class StageRun:
                 "this one starts from an adapter. Use 'cached' or 'frozen'."
             )
 
-    def _sweep(self, name: str, rows: PackedRows | None, params: Any, frozen: Any, identity: Mapping[str, str]):
+    def _sweep(self, name: str, rows: PackedRows | None, params: Any, identity: Mapping[str, str]):
         """Log-probabilities of the rows' replies under `params`, kept below the stage's folder."""
         if rows is None:
             return None
-        jitted = jax.jit(functools.partial(step.reply_logps, self.model, slots=rows.shape.slots))
         names = ("tokens", "positions", "segment", "branch", "source", "target", "slot", "weight")
-        compute = lambda batch: np.asarray(
-            jax.device_get(jitted(params, frozen, sharding.to_device({n: batch[n] for n in names}, self.shop.mesh)))
-        )
+        base = {"base": self.shop.base.params() if self.lora_config else None}
+
+        def compute(batch: Mapping[str, np.ndarray]) -> np.ndarray:
+            on_device = sharding.to_device({name: batch[name] for name in names}, self.shop.mesh)
+            return np.asarray(jax.device_get(self.reply_logps(params, base, on_device, slots=rows.shape.slots)))
+
         with Progress(f"{self.stage.name}: {name}", len(rows), unit="row") as bar:
 
             def after_batch(done: int) -> None:
