@@ -40,8 +40,9 @@ def _about(model: LoadedModel, base: str | None, adapter: bool) -> str:
         f"- Parameters: {model.num_params:,} ({model.config.family}); context {model.config.max_position:,} tokens",
         f"- License of the base: {model.manifest.get('license') or 'not declared; see the base'}",
     ]
-    if adapter:
-        lines.append(f"- The adapter was trained on exactly these base weights: `{model.manifest.get('base')}`")
+    loaded_from = model.manifest.get("base")
+    if adapter or loaded_from != base:
+        lines.append(f"- Trained on exactly these base weights: `{loaded_from}`; other copies may be rounded otherwise")
     if model.manifest.get("prompt_version"):
         lines.append(
             f"- Prompts: version {model.manifest['prompt_version']} of `llumi_jax.prompts`, in the base's chat template"
