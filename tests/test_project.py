@@ -19,7 +19,6 @@ from llumi_jax import train
 from llumi_jax.training import optimizer, recipe
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))  # configs import their neighbours, as they do in the project's folder
 TOP = ("llumi_jax", "data_pipelines", "configs", "demo")
 COMMANDS = ("train", "generate", "convert", "evaluate", "serve")
 WORKSHOPS = ("training", "inference", "evaluation", "interchange")
