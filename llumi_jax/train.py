@@ -143,9 +143,14 @@ def _train(recipe: Any, args: Any) -> int:
 def _run_stages(recipe: Any, workdir: Path, data_dir: Path, stop: Any) -> None:
     import jax
 
+    from llumi_jax import samples
+    from llumi_jax.interchange import packages
     from llumi_jax.training import progress, run, sharding
     from llumi_jax.training.stage import Workshop
 
+    # Compiled programs are kept: a run that goes on, or one like it, starts at once.
+    if not jax.config.jax_compilation_cache_dir:
+        jax.config.update("jax_compilation_cache_dir", str(packages.cache_folder() / "compiled"))
     mesh = sharding.make_mesh(recipe.mesh)
     sharding.check_batch(mesh, recipe.batch_rows, recipe.micro_rows)
     print(f"Loading {recipe.init_from or recipe.base} on {jax.device_count()} {jax.devices()[0].device_kind} device(s)", flush=True)
@@ -153,7 +158,7 @@ def _run_stages(recipe: Any, workdir: Path, data_dir: Path, stop: Any) -> None:
         base = _load_base(recipe, mesh)
         run.add_parameters(workdir, base.config.matmul_params + base.config.head_params)
         shop = Workshop(recipe, workdir, data_dir, base, mesh, stop)
-        summary = run.run(shop, _Answers(recipe, base), _next_commands(recipe, workdir))
+        summary = run.run(shop, samples.Answers(recipe, base, mesh), _next_commands(recipe, workdir))
     progress.print_summary(summary)
 
 
@@ -170,52 +175,22 @@ def _load_base(recipe: Any, mesh: Any) -> Any:
     model = load()
     adapter = None if model.lora is None else (model.lora, model.lora_config)
     if adapter and recipe.lora is None:
-        raise cli.UserError(f"config.init_from={spec!r} is an adapter: set config.lora to its settings, or merge it first with convert to_hf.")
-    identity = _identity(Path(model.manifest["path"]))
-    if recipe.lora is not None:
-        return Base(model.config, model.tokenizer, identity, lambda: model.params, adapter)
-    return Base(model.config, model.tokenizer, identity, lambda: load().params)
+        raise cli.UserError(
+            f"config.init_from={spec!r} is an adapter: set config.lora to its settings, or merge it first with convert to_hf."
+        )
+    params = (lambda: model.params) if recipe.lora is not None else (lambda: load().params)
+    under = model.manifest["base"] if adapter else spec
+    return Base(under, model.config, model.tokenizer, _identity(Path(model.manifest["path"])), params, adapter)
 
 
 def _identity(path: Path) -> str:
     """A digest of the files that the weights came from."""
-    names = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.suffix in (".safetensors", ".gguf") or "params" in p.parts)
+    holds_weights = lambda p: p.is_file() and (p.suffix in (".safetensors", ".gguf") or "params" in p.parts)
     digest = hashlib.sha256()
-    for name in names:
-        if name.is_file():
-            with open(name, "rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
+    for name in [path] if path.is_file() else sorted(filter(holds_weights, path.rglob("*"))):
+        with open(name, "rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
-
-
-class _Answers:
-    """Writes the replies that are shown before and after training."""
-
-    def __init__(self, recipe: Any, base: Any) -> None:
-        self._recipe, self._base = recipe, base
-
-    def __call__(self, role: str, trained: Path | None, threads: Sequence[Any]) -> list[str]:
-        from llumi_jax import prompts
-        from llumi_jax.inference.engine import Engine, Request
-        from llumi_jax.inference.sampling import Sampling
-        from llumi_jax.models import lora
-        from llumi_jax.storage import checkpoints
-
-        base, tokenizer = self._base, self._base.tokenizer
-        config = self._recipe.lora and lora.LoraConfig.from_dict(dict(self._recipe.lora))
-        params, adapter = base.params(), None
-        if trained and config:
-            adapter = checkpoints.restore_params(trained / "checkpoints", lora.abstract(config, base.config))
-        elif trained:
-            params = checkpoints.restore_params(trained / "checkpoints", params)
-        engine = Engine(base.config, params, tokenizer, [prompts.end_of_turn_id(tokenizer)])
-        if adapter is not None:
-            engine.add_adapter("trained", adapter, config.scale)
-        sampling = Sampling(temperature=0.0, max_tokens=self._recipe.sample_tokens)
-        ask = lambda t: prompts.prompt_ids(tokenizer, role, t.title, t.body, t.draft, self._recipe.max_prompt_tokens)
-        requests = [Request(tuple(ask(t)), sampling) for t in threads]
-        done = engine.generate(requests, "trained" if adapter is not None else None, batch_size=len(requests))
-        return [completion.text for completion in done]
 
 
 def _next_commands(recipe: Any, workdir: Path) -> list[str]:

@@ -75,7 +75,8 @@ class Projection(nn.Module):
         if self.bias:
             y += self.param("bias", nn.initializers.zeros, self.outputs).astype(self.dtype)
         if self.has_variable("lora", "lora_a"):
-            a, b = (self.get_variable("lora", name).astype(self.dtype) for name in ("lora_a", "lora_b"))
+            factor = lambda name: self.get_variable("lora", name).astype(self.dtype)
+            a, b = factor("lora_a"), factor("lora_b")
             low = jax.lax.dot_general(x, a, (over(len(self.inputs)), ((), ())))
             y += self.lora_scale * jnp.tensordot(low, b, axes=1)
         return y
@@ -212,7 +213,7 @@ class Decoder(nn.Module):
         return self._finish(x)
 
     def extend(self, tokens: Int[Array, "B S"], cache: KVCache) -> tuple[Float[Array, "B S D"], KVCache]:
-        """Reads S further tokens of every row; they take the slots from `cache.length` on: these are their positions."""
+        """Reads S further tokens of every row; they take the slots from `cache.length` on, as positions."""
         S = tokens.shape[1]
         position = cache.length[:, None] + jnp.arange(S)[None]
         layout = attention.RowLayout(jnp.ones_like(position), jnp.zeros_like(position), position)

@@ -35,6 +35,7 @@ class Stage:
     reference: str = "cached"  # dpo: one sweep to disk, or live: a second tree, or the base without its adapter
     data: str = ""  # replaces config.pairs (dpo) or config.replies (sft)
     evaluate: bool = True  # held-out pairs before and after
+    evaluation_threads: int = 0  # posts (for IM: posts with a draft) at most; 0 = all held-out ones
 
 
 @dataclasses.dataclass(frozen=True)

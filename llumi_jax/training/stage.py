@@ -32,6 +32,7 @@ from llumi_jax.training.state import TrainState
 class Base:
     """The model that a run stands on, as the workshop that loads it hands it over."""
 
+    spec: str  # where the weights under what is trained come from, as exports will look for them
     config: DecoderConfig
     tokenizer: Any
     identity: str  # changes with the weights
@@ -63,11 +64,12 @@ class Workshop:
         return files.read_json(path) if path.exists() else None
 
 
-def read_rows(shop: Workshop, stage: Stage, split: str, kind: str) -> PackedRows | None:
-    """Packed rows of one split, or None where the split has nothing for the stage's role."""
+def read_rows(shop: Workshop, stage: Stage, split: str, kind: str, most: int = 0) -> PackedRows | None:
+    """Packed rows of one split (of its first `most` threads, if given), or None where it has nothing for the role."""
     recipe = shop.recipe
     spec = stage.data if stage.data and kind == _kind(stage) else getattr(recipe, kind)
-    threads = dataset.read_threads(spec, split, stage.role, shop.data_dir, kind)
+    # Threads come in the order of their ids, which are keyed hashes: the first ones are a random part.
+    threads = dataset.read_threads(spec, split, stage.role, shop.data_dir, kind)[: most or None]
     if not threads:
         return None
     with Progress(f"{stage.name}: tokens", len(threads), unit="thread") as bar:
@@ -106,7 +108,7 @@ class StageRun:
                 f"{self.stage.name}: the dataset has no {_kind(self.stage)} for role {self.stage.role!r} in its train split. "
                 f"Build one with data_pipelines.build, or choose another with --config.{_kind(self.stage)}."
             )
-        held_out = read_rows(self.shop, self.stage, self.recipe.evaluation_split, "pairs") if self.stage.evaluate else None
+        held_out = self._held_out()
         self._describe(rows, held_out)
         start = self._start_params()
         frozen = {"base": self.shop.base.params() if self.lora_config else None, "reference": None}
@@ -127,6 +129,12 @@ class StageRun:
 
     # --- parts, in the order of run() ---
 
+    def _held_out(self) -> PackedRows | None:
+        if not self.stage.evaluate:
+            return None
+        split, most = self.recipe.evaluation_split, self.stage.evaluation_threads
+        return read_rows(self.shop, self.stage, split, "pairs", most)
+
     def _describe(self, rows: PackedRows, held_out: PackedRows | None) -> None:
         """Writes model.json, so that every checkpoint can be exported, and says what the rows look like."""
         recipe, stage = self.recipe, self.stage
@@ -139,7 +147,7 @@ class StageRun:
                 "name": stage.name,
                 "role": stage.role,
                 "objective": stage.objective,
-                "base": recipe.base,
+                "base": self.shop.base.spec,
                 "decoder": self.shop.base.config.to_dict(),
                 "lora": self.lora_config.to_dict() if self.lora_config else None,
                 "dtype": recipe.param_dtype,
