@@ -3,7 +3,7 @@
 from configs.common import config, stage
 
 # Each stage sees a part of an epoch, so that one coffee is enough; for anything but a first look train whole epochs.
-# The reference runs live ("frozen"): a cached one would be swept over all rows, and less than half of them are used here.
+# The reference runs live ("frozen"): a cached one would be swept over all rows, and less than half of them are used.
 
 
 def get_config():

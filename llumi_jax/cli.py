@@ -88,7 +88,9 @@ def _os_error_of(error: BaseException) -> OSError | None:
     """Finds the disk-full error that a library wrapped into its own exception, if there is one."""
     seen: BaseException | None = error
     while seen is not None:
-        if isinstance(seen, OSError):
+        # What was merely being handled when something else broke (`__context__`) explains it only if the disk was full.
+        full = isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT)
+        if isinstance(seen, OSError) and (full or seen is error or seen is error.__cause__):
             return seen
         if "No space left on device" in str(seen) or "ENOSPC" in str(seen):
             return OSError(errno.ENOSPC, "No space left on device")

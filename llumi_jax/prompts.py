@@ -89,7 +89,8 @@ def end_of_turn_id(tokenizer: Any) -> int:
 def without_special_tokens(tokenizer: Any, text: str) -> str:
     """Removes what a template marks turns with from a person's text, also what a removal would put together.
 
-    These are the special tokens, and marks that a template writes as plain text (Mistral's [/INST], TinyLlama's <|user|>).
+    These are the special tokens, and marks that a template writes as plain text (Mistral's [/INST], TinyLlama's
+    <|user|>).
     """
     marks = _TURN_MARK.findall(str(tokenizer.chat_template or ""))
     spellings = {*tokenizer.all_special_tokens, *tokenizer.get_added_vocab(), *marks}

@@ -22,9 +22,13 @@ Exit codes: 0 done, or saved on a signal; 2 a mistake that you can mend; 1 anyth
 
 def parser() -> cli.Parser:
     p = cli.Parser(prog="python -m llumi_jax.train", description=__doc__, epilog=_EPILOG)
-    p.add_argument("--config", required=True, metavar="FILE", help="a Python file with get_config(), e.g. configs/quickstart.py")
+    p.add_argument(
+        "--config", required=True, metavar="FILE", help="a Python file with get_config(), e.g. configs/quickstart.py"
+    )
     p.add_argument("--workdir", required=True, metavar="DIR", help="checkpoints, metrics and report.html go here")
-    p.add_argument("--data_dir", metavar="DIR", help="where datasets lie, as data_pipelines.build wrote them (default: WORKDIR/data)")
+    p.add_argument(
+        "--data_dir", metavar="DIR", help="where datasets lie: --out of data_pipelines.build (default: WORKDIR/data)"
+    )
     p.add_argument("--dry_run", action="store_true", help="print the plan (weights, memory, FLOPs, sharding) and stop")
     p.add_argument("--virtual_devices", type=int, default=0, metavar="N", help="pretend that the CPU is N devices")
     return p
@@ -70,7 +74,8 @@ def read_config(path: str, overrides: Sequence[str]) -> dict[str, Any]:
     try:
         values(argv)
     except (flags.Error, TypeError, ValueError, AttributeError, KeyError) as error:
-        raise cli.UserError(f"{_first_line(error).rstrip('.')}. Give a value of the kind that the config file has there.") from None
+        said = _first_line(error).rstrip(".")
+        raise cli.UserError(f"{said}. Give a value of the kind that the config file has there.") from None
     return values.config.to_dict()
 
 
@@ -89,9 +94,10 @@ def _config_of(path: str) -> Any:
     except Exception as error:
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
         where = f" at line {lines[-1]}" if lines else ""
-        raise cli.UserError(f"--config {file} cannot be read{where}: {type(error).__name__}: {_first_line(error)}. Mend the file.") from error
+        said = f"{type(error).__name__}: {_first_line(error)}"
+        raise cli.UserError(f"--config {file} cannot be read{where}: {said}. Mend the file.") from error
     if not hasattr(config, "to_dict"):
-        raise cli.UserError(f"--config {file} needs a function get_config() that returns a ConfigDict; see configs/quickstart.py.")
+        raise cli.UserError(f"--config {file} needs get_config() that returns a ConfigDict; see configs/quickstart.py.")
     return config
 
 
@@ -136,7 +142,7 @@ def _train(recipe: Any, args: Any) -> int:
         try:
             _run_stages(recipe, workdir, Path(args.data_dir or workdir / "data"), stop)
         except Stopped:
-            print(f"Stopped on a signal; everything done so far is saved in {workdir}. The same command again goes on.", flush=True)
+            print(f"Stopped on a signal; all that was done is saved in {workdir}. The same command again goes on.")
     return cli.EXIT_OK
 
 
@@ -149,11 +155,12 @@ def _run_stages(recipe: Any, workdir: Path, data_dir: Path, stop: Any) -> None:
     from llumi_jax.training.stage import Workshop
 
     # Compiled programs are kept: a run that goes on, or one like it, starts at once.
-    if not jax.config.jax_compilation_cache_dir:
+    if jax.config.read("jax_compilation_cache_dir") is None:
         jax.config.update("jax_compilation_cache_dir", str(packages.cache_folder() / "compiled"))
     mesh = sharding.make_mesh(recipe.mesh)
     sharding.check_batch(mesh, recipe.batch_rows, recipe.micro_rows)
-    print(f"Loading {recipe.init_from or recipe.base} on {jax.device_count()} {jax.devices()[0].device_kind} device(s)", flush=True)
+    devices = f"{jax.device_count()} {jax.devices()[0].device_kind} device(s)"
+    print(f"Loading {recipe.init_from or recipe.base} on {devices}", flush=True)
     with jax.set_mesh(mesh):
         base = _load_base(recipe, mesh)
         run.add_parameters(workdir, base.config.matmul_params + base.config.head_params)
@@ -176,7 +183,7 @@ def _load_base(recipe: Any, mesh: Any) -> Any:
     adapter = None if model.lora is None else (model.lora, model.lora_config)
     if adapter and recipe.lora is None:
         raise cli.UserError(
-            f"config.init_from={spec!r} is an adapter: set config.lora to its settings, or merge it first with convert to_hf."
+            f"config.init_from={spec!r} is an adapter: set config.lora to its settings, or merge it with convert to_hf."
         )
     params = (lambda: model.params) if recipe.lora is not None else (lambda: load().params)
     under = model.manifest["base"] if adapter else spec

@@ -12,7 +12,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from llumi_jax.cli import UserError, suggestion
 
@@ -99,13 +99,13 @@ def open_builder(spec: str, data_dir: str | os.PathLike) -> Any:
         raise UserError(
             f"dataset {spec!r}: {class_name} is no TFDS builder. Name a class of tfds.core.GeneratorBasedBuilder."
         )
-    prepared = Path(data_dir) / builder_class.name / config
+    prepared = Path(data_dir) / cast(Any, builder_class).name / config
     version = lambda path: tuple(map(int, path.parent.name.split(".")))
     # A kill while a dataset is written leaves a folder <version>.incomplete…, which is not one.
     whole = [p for p in prepared.glob("*/dataset_info.json") if re.fullmatch(r"\d+\.\d+\.\d+", p.parent.name)]
     if whole:
         return tfds.builder_from_directory(max(whole, key=version).parent)
-    known = [c.name for c in builder_class.BUILDER_CONFIGS]
+    known = [c.name for c in cast(Any, builder_class).BUILDER_CONFIGS]
     if config not in known:
         nearby = suggestion(config, [*known, *(p.name for p in prepared.parent.glob("*"))])
         raise UserError(

@@ -165,7 +165,8 @@ def _split(thread: TokenThread, row_length: int, drop_too_long: bool) -> tuple[l
     """Cuts a thread into parts that fit a row, and counts what does not fit anywhere."""
     if thread.size <= row_length:
         return [thread], 0
-    units = [(p.chosen, p.rejected) for p in thread.pairs] or [(i,) for i in range(len(thread.replies))]
+    units: list[tuple[int, ...]] = [(p.chosen, p.rejected) for p in thread.pairs]
+    units = units or [(i,) for i in range(len(thread.replies))]
     names = [p.pair_id for p in thread.pairs] or [f"reply {i}" for i in range(len(thread.replies))]
     groups: list[tuple[list[int], set[int]]] = []  # (units, replies) of each part
     dropped = 0

@@ -75,8 +75,8 @@ class Projection(nn.Module):
         if self.bias:
             y += self.param("bias", nn.initializers.zeros, self.outputs).astype(self.dtype)
         if self.has_variable("lora", "lora_a"):
-            factor = lambda name: self.get_variable("lora", name).astype(self.dtype)
-            a, b = factor("lora_a"), factor("lora_b")
+            a: jax.Array = self.get_variable("lora", "lora_a").astype(self.dtype)
+            b: jax.Array = self.get_variable("lora", "lora_b").astype(self.dtype)
             low = jax.lax.dot_general(x, a, (over(len(self.inputs)), ((), ())))
             y += self.lora_scale * jnp.tensordot(low, b, axes=1)
         return y

@@ -48,6 +48,17 @@ def logical_axes(path: tuple[str, ...]) -> tuple[str, ...]:
     return (*layers, *axes[leaf])
 
 
+def matrix_axes(path: tuple[str, ...]) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """Input and output axes of a layer's matrix (a kernel or a LoRA factor); None for vectors, embedding and head."""
+    if path[-1] not in ("kernel", "lora_a", "lora_b") or path[-2] not in _PROJECTIONS:
+        return None
+    inputs, outputs = _PROJECTIONS[path[-2]]
+    sizes = {"kernel": (len(inputs), len(outputs)), "lora_a": (len(inputs), 1), "lora_b": (1, len(outputs))}
+    before, after = sizes[path[-1]]
+    first = len(logical_axes(path)) - before - after  # the layer axis stands in front of a matrix of each layer
+    return tuple(range(first, first + before)), tuple(range(first + before, first + before + after))
+
+
 def partition_spec(path: tuple[str, ...], shape: tuple[int, ...], mesh_shape: dict[str, int]) -> PartitionSpec:
     """Maps the weight's logical axes to mesh axes; what does not divide evenly stays whole."""
     names = (RULES[axis] for axis in logical_axes(path))

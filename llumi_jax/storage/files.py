@@ -1,6 +1,7 @@
 """Small files that are whole or absent, and a lock that keeps two runs out of one folder."""
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -50,11 +51,17 @@ def locked(folder: str | os.PathLike) -> Iterator[None]:
     """Holds a folder for this process; the system lets go of it when the process ends, however it ends.
 
     Raises:
-      UserError: another process holds it.
+      UserError: another process holds it, or it cannot be written to.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "a+", encoding="utf-8") as file:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        opened = open(folder / ".lock", "a+", encoding="utf-8")
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UserError(f"{folder} cannot be written to ({error.strerror}). Choose another folder.") from None
+    with opened as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

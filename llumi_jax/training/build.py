@@ -75,7 +75,7 @@ def trainer(
     optimizer = make_optimizer(recipe.optimizer, schedule, recipe.per_pattern, params)
     create = functools.partial(TrainState.create, optimizer=optimizer, seed=recipe.seed)
     abstract = jax.eval_shape(create, params)
-    whole = sharding.replicated(mesh)
+    whole: Any = sharding.replicated(mesh)
     places = TrainState(
         step=whole,
         params=sharding.tree_shardings(abstract.params, mesh),

@@ -111,13 +111,13 @@ def _check(job: Job, pending: _Pending, values: Mapping[str, float]) -> None:
     if not (math.isfinite(values["loss"]) and math.isfinite(values["grad_norm"])):
         ids = sorted({i for row in pending.row_indices for i in job.ids_of(int(row))})
         raise RunFailure(
-            f"{job.name}: loss {values['loss']} with gradient norm {values['grad_norm']} at step {pending.step}; the weights "
-            f"were left as they were and saved. Threads of that batch: {', '.join(ids[:20])}"
+            f"{job.name}: loss {values['loss']} with gradient norm {values['grad_norm']} at step {pending.step}; the "
+            f"weights were left as they were and saved. Threads of that batch: {', '.join(ids[:20])}"
             f"{' …' if len(ids) > 20 else ''}. Lower the learning rate, or look at those threads."
         )
     if pending.step == 1 and job.first_loss is not None:
         if abs(values["loss"] - job.first_loss) > job.first_loss_tolerance:
             raise RunFailure(
-                f"{job.name}: the loss at the first step is {values['loss']:.6f} and must be {job.first_loss:.6f}: policy and "
-                f"reference differ before training. Remove {job.folder / 'reference'} and run again."
+                f"{job.name}: the first loss is {values['loss']:.6f} and must be {job.first_loss:.6f}: policy "
+                f"and reference differ before training. Remove {job.folder / 'reference'} and run again."
             )

@@ -10,10 +10,11 @@ import jax.numpy as jnp
 import optax
 
 from llumi_jax.cli import UserError, suggestion
-from llumi_jax.models.partitioning import path_names
+from llumi_jax.models.partitioning import matrix_axes, path_names
 
+_MATRIX_AXES = "muon_weight_dimension_numbers"
 _LENGTHS = ("warmup_steps", "decay_steps", "transition_steps", "transition_begin")
-_PEAKS = ("peak_value", "value", "init_value")  # where a schedule's main learning rate stands
+_PEAKS = ("peak_value", "value", "init_value", "end_value")  # where a schedule's main learning rate stands
 
 
 def make_schedule(spec: Any, total_steps: int, steps_per_epoch: float, learning_rate: float = 0.0) -> optax.Schedule:
@@ -45,7 +46,11 @@ def make_schedule(spec: Any, total_steps: int, steps_per_epoch: float, learning_
     if name.startswith("warmup") and "init_value" in known:
         arguments.setdefault("init_value", 0.0)
     if learning_rate:
-        arguments[next(key for key in _PEAKS if key in known)] = learning_rate
+        # A warm-up from 0 keeps its 0: the main learning rate is then where it ends.
+        peak = next((key for key in _PEAKS if key in known and arguments.get(key) != 0), None)
+        if peak is None:
+            raise UserError(f"config.schedule: {name} has no peak for learning_rate to replace; set that to 0.")
+        arguments[peak] = learning_rate
     return _call(factory, arguments, "config.schedule")
 
 
@@ -67,6 +72,9 @@ def make_optimizer(
     arguments = dict(spec)
     factory = _look_up(arguments.pop("name", ""), "config.optimizer.name", optax)
     clip_norm = arguments.pop("clip_norm", None)
+    if _MATRIX_AXES in inspect.signature(factory).parameters:
+        # Left to itself, Muon takes arrays of two axes for matrices: with layers stacked, none of theirs would be one.
+        arguments.setdefault(_MATRIX_AXES, _muon_axes)
     make = lambda scale: _call(
         factory, {**arguments, "learning_rate": lambda step: scale * schedule(step)}, "config.optimizer"
     )
@@ -80,13 +88,24 @@ def keep_finite(finite: jax.Array, new: Any, old: Any) -> Any:
     return jax.tree.map(lambda a, b: jnp.where(finite, a, b), new, old)
 
 
+def _muon_axes(params: Any) -> Any:
+    """Which axes of each weight make its matrices; those of layers stand for many. None for vectors and embeddings."""
+
+    def axes(path, _):
+        found = matrix_axes(path_names(path))
+        return found and optax.contrib.MuonDimensionNumbers(*found)
+
+    return jax.tree_util.tree_map_with_path(axes, params)
+
+
 def _by_pattern(per_pattern: Any, params: Any, make: Callable[[float], optax.GradientTransformation]):
-    patterns = [pattern for pattern, _ in per_pattern]
+    patterns = [_pattern(pattern) for pattern, _ in per_pattern]
+    scales = [_scale(pattern, setting) for pattern, setting in per_pattern]
 
     def label(path, _):
         name = "/".join(path_names(path))
         for index, pattern in enumerate(patterns):
-            if re.search(pattern, name):
+            if pattern.search(name):
                 return str(index)
         raise UserError(
             f"config.per_pattern covers no parameter {name!r}. Add ('.*', dict(scale=1.0)) as the last entry."
@@ -94,19 +113,32 @@ def _by_pattern(per_pattern: Any, params: Any, make: Callable[[float], optax.Gra
 
     labels = jax.tree_util.tree_map_with_path(label, params)
     transforms = {
-        str(index): optax.set_to_zero() if setting is None else make(float(setting.get("scale", 1.0)))
-        for index, (_, setting) in enumerate(per_pattern)
+        str(index): optax.set_to_zero() if scale is None else make(scale) for index, scale in enumerate(scales)
     }
     return optax.partition(transforms, labels)
 
 
+def _pattern(text: str) -> re.Pattern:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise UserError(f"config.per_pattern: {text!r} is no regular expression: {error}.") from None
+
+
+def _scale(pattern: str, setting: Mapping[str, Any] | None) -> float | None:
+    """The factor of the learning rate, or None for frozen."""
+    for key in setting or ():
+        if key != "scale":
+            raise UserError(f"config.per_pattern: unknown setting {key!r} of {pattern!r}.{suggestion(key, ['scale'])}")
+    return None if setting is None else float(setting.get("scale", 1.0))
+
+
 def _steps(value: Any, key: str, total: int, per_epoch: float) -> int:
-    if isinstance(value, str):
-        match = re.fullmatch(r"\s*([\d.]+)\s*epochs?\s*", value)
-        if not match:
-            raise UserError(f"{key}={value!r}: give steps (20), a fraction of the stage (0.1) or epochs ('2 epochs').")
+    if isinstance(value, str) and (match := re.fullmatch(r"\s*(\d+\.?\d*)\s*epochs?\s*", value)):
         return round(float(match[1]) * per_epoch)
-    return round(value * total) if isinstance(value, float) and 0 <= value < 1 else int(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        raise UserError(f"{key}={value!r}: give steps (20), a fraction of the stage (0.1) or epochs ('2 epochs').")
+    return round(value * total) if isinstance(value, float) and value < 1 else int(value)
 
 
 def _look_up(name: str, key: str, root: Any) -> Callable:
@@ -133,4 +165,7 @@ def _call(factory: Callable, arguments: Mapping[str, Any], where: str) -> Any:
         signature.bind(**arguments)
     except TypeError as error:
         raise UserError(f"{where}: {factory.__name__} {error}.") from None
-    return factory(**arguments)
+    try:
+        return factory(**arguments)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{where}: {factory.__name__} refuses its arguments: {error}") from None

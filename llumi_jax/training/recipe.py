@@ -124,6 +124,8 @@ def from_config(config: Mapping[str, Any]) -> Recipe:
     for name in order:
         if name not in stages:
             raise UserError(f"config.stages names {name!r}, which config.stage lacks.{suggestion(name, stages)}")
+        if order.count(name) > 1:
+            raise UserError(f"config.stages names {name!r} twice: give the second one a name of its own.")
     recipe = Recipe(stages=order, stage={name: stages[name] for name in order}, **values)
     _check(recipe)
     return recipe
@@ -175,9 +177,14 @@ def _of_kind(key: str, value: Any, kind: Any) -> None:
 
 
 def _stage(name: str, given: dict[str, Any]) -> Stage:
-    _known(given, Stage, f"config.stage.{name}")
-    stage = Stage(**{"name": name, **given})
     where = f"config.stage.{name}"
+    _known(given, Stage, where)
+    for key in ("role", "objective"):
+        if key not in given:
+            raise UserError(f"{where}.{key} is missing: a stage says its role and its objective.")
+    stage = Stage(**{"name": name, **given})
+    if stage.name != name:
+        raise UserError(f"{where}.name={stage.name!r} must be {name!r}: stages are found by their name.")
     _one_of(f"{where}.role", stage.role, ROLES)
     _one_of(f"{where}.objective", stage.objective, OBJECTIVES)
     _one_of(f"{where}.reference", stage.reference, REFERENCES)
@@ -219,6 +226,8 @@ def _check(recipe: Recipe) -> None:
     for key in ("row_length", "batch_rows", "max_prompt_tokens", "checkpoint_every", "keep_checkpoints"):
         if getattr(recipe, key) < 1:
             raise UserError(f"config.{key}={getattr(recipe, key)} must be at least 1.")
+    if recipe.micro_batch_rows < 0:
+        raise UserError(f"config.micro_batch_rows={recipe.micro_batch_rows} must be at least 0 (0 = batch_rows).")
     if recipe.batch_rows % recipe.micro_rows:
         raise UserError(
             f"config.batch_rows={recipe.batch_rows} must be a multiple of config.micro_batch_rows={recipe.micro_rows}."
@@ -246,7 +255,7 @@ def _check_parts(recipe: Recipe) -> None:
         example = defaults(Recipe)["schedule"]
         raise UserError(f"config.schedule={recipe.schedule!r} must be a mapping, e.g. {example}, or a list of them.")
     if not isinstance(recipe.per_pattern, list | tuple) or not all(map(_is_pattern, recipe.per_pattern)):
-        raise UserError('config.per_pattern must be pairs of a pattern and a setting: (("lora_b", dict(scale=2.0)), (".*", None)).')
+        raise UserError('config.per_pattern takes pairs such as (("lora_b", dict(scale=2.0)), (".*", None)).')
     if recipe.lora is not None:
         _known(recipe.lora, LoraConfig, "config.lora")
         try:

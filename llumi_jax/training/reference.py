@@ -78,7 +78,7 @@ def sweep(
     if writer:
         path.parent.mkdir(parents=True, exist_ok=True)
         mode = "r+" if done else "w+"
-        values = np.lib.format.open_memmap(path, mode=mode, dtype=np.float32, shape=None if done else shape)
+        values: Any = np.lib.format.open_memmap(path, mode=mode, dtype=np.float32, shape=None if done else shape)
     else:
         values = np.load(path) if done else np.zeros(shape, np.float32)
     for indices, batch in loader.sweep(rows, batch_rows, start=done):

@@ -26,10 +26,12 @@ def claim(workdir: Path, recipe: Recipe) -> None:
       UserError: the directory belongs to another config; it names the first key that differs.
     """
     path, new = workdir / "config.json", recipes.to_config(recipe)
-    if path.exists():
+    if any(workdir.glob("*/model.json")):  # before its first stage has begun, a config may still be mended
         old = {key: value for key, value in files.read_json(path).items() if key in new}
         if difference := recipes.first_difference(old, json.loads(json.dumps(new))):
-            raise UserError(f"{workdir} holds a run of another config: {difference}. Choose another --workdir, or the same config.")
+            raise UserError(
+                f"{workdir} holds a run of another config: {difference}. Choose another --workdir, or the same config."
+            )
     else:
         files.write_json(path, new)
 

@@ -105,14 +105,15 @@ class StageRun:
         rows = read_rows(self.shop, self.stage, "train", _kind(self.stage))
         if rows is None:
             raise UserError(
-                f"{self.stage.name}: the dataset has no {_kind(self.stage)} for role {self.stage.role!r} in its train split. "
+                f"{self.stage.name}: the dataset has no {_kind(self.stage)} for role {self.stage.role!r} to train on. "
                 f"Build one with data_pipelines.build, or choose another with --config.{_kind(self.stage)}."
             )
         held_out = self._held_out()
         self._describe(rows, held_out)
         start = self._start_params()
         frozen = {"base": self.shop.base.params() if self.lora_config else None, "reference": None}
-        identity = {"base": self.shop.base.identity, "start": checkpoints.tree_sha256(start), "dtype": self.recipe.dtype}
+        identity = {"base": self.shop.base.identity, "dtype": self.recipe.dtype}
+        identity["start"] = checkpoints.tree_sha256(start)
         before = self._sweep("before", held_out, start, identity)
         inputs: Any = rows
         if self.stage.objective == "dpo":
@@ -178,7 +179,9 @@ class StageRun:
         if previous is None:
             return self._first_params()
         if self.shop.done(previous) is None:
-            raise UserError(f"{self.stage.name} starts from {previous.name}, which is not finished in {self.shop.workdir}. Run that stage first.")
+            raise UserError(
+                f"{self.stage.name} starts from {previous.name}, not finished in {self.shop.workdir}. Run it first."
+            )
         folder = self.shop.folder(previous) / "checkpoints"
         abstract = self._abstract_params()
         return checkpoints.restore_params(folder, build.placed(abstract, self._shardings(abstract)))
@@ -190,7 +193,7 @@ class StageRun:
         if base.adapter is not None:
             tree, config = base.adapter
             if config != self.lora_config:
-                raise UserError(f"config.lora differs from the adapter that config.init_from names ({config}). Make them equal.")
+                raise UserError(f"config.lora differs from the adapter that config.init_from names ({config}).")
             return jax.device_put(tree, self._shardings(tree))
         seed = jax.random.key(self.recipe.seed)
         make = functools.partial(lora.init, lora=self.lora_config, config=base.config)

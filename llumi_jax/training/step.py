@@ -22,7 +22,7 @@ Rows = Mapping[str, Array]
 def forward(model: Decoder, base: Any, lora: Any, rows: Rows) -> Float[Array, "B M"]:
     """Log-probabilities of the rows' predictions under `base`, adapted by `lora` unless it is None."""
     variables = {"params": base} if lora is None else {"params": base, "lora": lora}
-    hidden = model.apply(variables, rows["tokens"], rows["positions"], rows["segment"], rows["branch"])
+    hidden: Any = model.apply(variables, rows["tokens"], rows["positions"], rows["segment"], rows["branch"])
     return logprobs.prediction_logps(hidden, output_matrix(base), rows)
 
 
@@ -111,7 +111,7 @@ def make_step(
         total, weight = metrics["loss"]
         # A sum over a sum of weights: a batch of padding alone has weight 0 and moves nothing.
         grads = jax.tree.map(lambda g: g / jnp.maximum(weight, 1e-9).astype(g.dtype), grads)
-        norm = optax.global_norm(grads)
+        norm = optax.tree.norm(grads)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         finite = jnp.isfinite(total) & jnp.isfinite(norm)
         params = keep_finite(finite, optax.apply_updates(state.params, updates), state.params)
