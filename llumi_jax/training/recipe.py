@@ -193,6 +193,8 @@ def _stage(name: str, given: dict[str, Any]) -> Stage:
         raise UserError(f"{where}: exactly one of steps, epochs and tokens must be above 0, got {lengths}.")
     if stage.beta <= 0:
         raise UserError(f"{where}.beta={stage.beta} must be above 0.")
+    if stage.evaluation_threads < 0:
+        raise UserError(f"{where}.evaluation_threads={stage.evaluation_threads} must be at least 0 (0 = all).")
     return stage
 
 

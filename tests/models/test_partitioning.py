@@ -62,6 +62,17 @@ def test_an_axis_that_does_not_divide_stays_whole():
     assert found["layers.attention.k.kernel"] == P(None, None, None, None)
 
 
+def test_matrices_know_their_inputs_and_outputs():
+    at = lambda *path: partitioning.matrix_axes(("layers", *path))
+    assert at("attention", "q", "kernel") == ((1,), (2, 3))
+    assert at("attention", "o", "kernel") == ((1, 2), (3,))
+    assert at("mlp", "down", "kernel") == ((1,), (2,))
+    assert at("attention", "o", "lora_a") == ((1, 2), (3,))
+    assert at("attention", "v", "lora_b") == ((1,), (2, 3))
+    assert at("attention", "q", "bias") is None and at("input_norm", "scale") is None
+    assert partitioning.matrix_axes(("embed", "embedding")) is partitioning.matrix_axes(("lm_head", "kernel")) is None
+
+
 @pytest.mark.parametrize("path", [("layers", "attention", "w", "kernel"), ("layers", "mlp", "up", "gamma")])
 def test_an_unknown_weight_is_an_error(path):
     with pytest.raises(KeyError):

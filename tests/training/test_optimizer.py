@@ -1,0 +1,248 @@
+"""Optimisers and schedules by name: what a line of a config becomes, and what it says when it is wrong."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from llumi_jax.cli import UserError
+from llumi_jax.models import decoder, lora
+from llumi_jax.models.config import DecoderConfig
+from llumi_jax.training.optimizer import keep_finite, make_optimizer, make_schedule
+
+CONFIG = DecoderConfig("llama", 24, 16, 24, 2, 4, 2, 4)
+COSINE = {"name": "warmup_cosine_decay_schedule", "peak_value": 1e-3, "warmup_steps": 0.1}
+CONSTANT = {"name": "constant_schedule", "value": 0.1}
+
+
+def filled(shapes, seed: int):
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(lambda x: jnp.asarray(rng.standard_normal(x.shape), jnp.float32), shapes)
+
+
+WEIGHTS = filled(decoder.abstract_params(CONFIG), 0)
+ADAPTER = filled(lora.abstract(lora.LoraConfig(rank=3), CONFIG), 0)
+
+
+def after(optimizer, params, steps: int = 2):
+    """The weights after some steps along fixed random gradients."""
+
+    @jax.jit
+    def run(params, grads):
+        state = optimizer.init(params)
+        for g in grads:
+            updates, state = optimizer.update(g, state, params)
+            params = optax.apply_updates(params, updates)
+        return params
+
+    return run(params, [filled(params, 1 + i) for i in range(steps)])
+
+
+def same(a, b, **tolerance) -> None:
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, **(tolerance or {"rtol": 1e-6, "atol": 1e-7})), a, b)
+
+
+def by_path(tree) -> dict[str, np.ndarray]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {"/".join(key.key for key in path): np.asarray(leaf) for path, leaf in leaves}
+
+
+def lr_at(schedule, steps) -> np.ndarray:
+    return np.array([float(schedule(step)) for step in steps])
+
+
+# --- schedules -----------------------------------------------------------------------------------------------------
+
+
+def test_warmup_and_cosine_take_the_whole_stage():
+    schedule = make_schedule(COSINE, 200, 10.0)
+    np.testing.assert_allclose(lr_at(schedule, [0, 10, 20, 110, 200]), [0, 5e-4, 1e-3, 5e-4, 0], atol=1e-9)
+
+
+@pytest.mark.parametrize("warmup", [20, 0.1, "2 epochs", "2.0 epoch"])
+def test_lengths_in_steps_fractions_and_epochs(warmup):
+    schedule = make_schedule({**COSINE, "warmup_steps": warmup}, 200, 10.0)
+    np.testing.assert_allclose(lr_at(schedule, [10, 20]), [5e-4, 1e-3], atol=1e-9)
+
+
+def test_joined_schedules_follow_each_other():
+    spec = [
+        {"name": "linear_schedule", "init_value": 0.0, "end_value": 1e-3, "steps": 0.1},
+        {"name": "constant_schedule", "value": 1e-3, "steps": "6 epochs"},
+        {"name": "linear_schedule", "init_value": 1e-3, "end_value": 0.0},
+    ]
+    schedule = make_schedule(spec, 100, 10.0)
+    expected = [0, 5e-4, 1e-3, 1e-3, 1e-3, 5e-4, 0, 0]
+    np.testing.assert_allclose(lr_at(schedule, [0, 5, 10, 40, 70, 85, 100, 120]), expected, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("spec", "at", "expected"),
+    [
+        (COSINE, [0, 10, 100], [0, 0.5, 0]),
+        ({"name": "constant_schedule", "value": 1e-3}, [0, 10, 100], [0.5, 0.5, 0.5]),
+        ({"name": "cosine_decay_schedule", "init_value": 1e-3}, [0, 50, 100], [0.5, 0.25, 0]),
+        (
+            [
+                {"name": "linear_schedule", "init_value": 0.0, "end_value": 1e-3, "steps": 10},
+                {"name": "constant_schedule", "value": 1e-3, "steps": 70},
+                {"name": "linear_schedule", "init_value": 1e-3, "end_value": 0.0},
+            ],
+            [0, 5, 10, 50, 90, 100],
+            [0, 0.25, 0.5, 0.5, 0.25, 0],
+        ),
+    ],
+    ids=["warmup", "constant", "decay", "joined"],
+)
+def test_a_stages_learning_rate_replaces_the_peak(spec, at, expected):
+    np.testing.assert_allclose(lr_at(make_schedule(spec, 100, 10.0, 0.5), at), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"name": ""}, "config.schedule.name='' is not in optax"),
+        ({"name": "cosine_decay"}, "config.schedule.name='cosine_decay' .* Did you mean 'cosine_decay_schedule'"),
+        ({**COSINE, "peek_value": 1.0}, "config.schedule.peek_value is no argument .*Did you mean 'peak_value'"),
+        ({"name": "constant_schedule"}, "config.schedule: constant_schedule missing a required argument: 'value'"),
+        ({**COSINE, "warmup_steps": "2 weeks"}, "config.schedule.warmup_steps='2 weeks': give steps"),
+        ({**COSINE, "warmup_steps": None}, "config.schedule.warmup_steps=None: give steps"),
+        ({**COSINE, "warmup_steps": -5}, "config.schedule.warmup_steps=-5: give steps"),
+        ({**COSINE, "warmup_steps": 300}, "config.schedule: warmup_cosine_decay_schedule refuses its arguments"),
+        ([{**CONSTANT, "steps": "soon"}, CONSTANT], "config.schedule.steps='soon'"),
+    ],
+)
+def test_a_wrong_schedule_says_what_is_wrong(spec, message):
+    with pytest.raises(UserError, match=message) as error:
+        make_schedule(spec, 200, 10.0)
+    assert "\n" not in str(error.value)
+
+
+def test_a_schedule_without_a_peak_cannot_take_a_stages_learning_rate():
+    with pytest.raises(UserError, match="no peak"):
+        make_schedule({"name": "linear_schedule", "init_value": 0.0, "end_value": 0.0}, 10, 1.0, 0.5)
+
+
+# --- optimisers ----------------------------------------------------------------------------------------------------
+
+
+def test_a_named_optimizer_is_optaxs_own():
+    made = make_optimizer({"name": "adamw", "weight_decay": 0.1, "b2": 0.9}, make_schedule(CONSTANT, 9, 1), (), ADAPTER)
+    same(after(made, ADAPTER), after(optax.adamw(0.1, weight_decay=0.1, b2=0.9), ADAPTER))
+
+
+def test_gradients_are_clipped_first():
+    made = make_optimizer({"name": "sgd", "clip_norm": 0.01}, make_schedule(CONSTANT, 9, 1), (), ADAPTER)
+    moved = optax.tree.norm(jax.tree.map(jnp.subtract, after(made, ADAPTER, 1), ADAPTER))
+    assert float(moved) == pytest.approx(0.1 * 0.01, rel=1e-3)
+
+
+def test_the_learning_rate_follows_the_schedule():
+    schedule = make_schedule({"name": "linear_schedule", "init_value": 1.0, "end_value": 0.0}, 2, 1)
+    moved = after(make_optimizer({"name": "sgd"}, schedule, (), ADAPTER), ADAPTER, 3)
+    expected = jax.tree.map(lambda p, a, b: p - a - 0.5 * b, ADAPTER, filled(ADAPTER, 1), filled(ADAPTER, 2))
+    same(moved, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"name": "adamv"}, "config.optimizer.name='adamv' is not in optax. Did you mean 'adam"),
+        ({"name": "contrib.moun"}, "config.optimizer.name='contrib.moun' is not in optax.contrib. Did you mean 'muon'"),
+        ({"name": "contrib"}, "'contrib' is a module of optax"),
+        ({}, "config.optimizer.name='' is not in optax"),
+        ({"name": "adamw", "weight_deacy": 0.1}, "weight_deacy is no argument of adamw.*Did you mean 'weight_decay'"),
+        ({"name": "apply_if_finite"}, "config.optimizer.learning_rate is no argument of apply_if_finite"),
+    ],
+)
+def test_a_wrong_optimizer_says_what_is_wrong(spec, message):
+    with pytest.raises(UserError, match=message):
+        make_optimizer(spec, optax.constant_schedule(0.1), (), ADAPTER)
+
+
+# --- Muon ----------------------------------------------------------------------------------------------------------
+
+
+def test_muon_and_wsd_are_a_change_of_two_lines():
+    before = make_optimizer({"name": "adamw", "weight_decay": 0.01}, make_schedule(COSINE, 9, 1), (), ADAPTER)
+    wsd = [{"name": "warmup_constant_schedule", "peak_value": 0.02, "warmup_steps": 2, "steps": 6},
+           {"name": "linear_schedule", "init_value": 0.02, "end_value": 0.0}]  # fmt: skip
+    swapped = make_optimizer({"name": "contrib.muon", "weight_decay": 0.01}, make_schedule(wsd, 9, 1), (), ADAPTER)
+    for optimizer in (before, swapped):
+        moved = by_path(after(optimizer, ADAPTER, 3))
+        assert all(np.isfinite(x).all() and (x != by_path(ADAPTER)[name]).any() for name, x in moved.items())
+
+
+@pytest.mark.parametrize("tree", [WEIGHTS, ADAPTER], ids=["all weights", "adapter"])
+def test_muon_makes_each_layers_matrix_orthogonal_on_its_own(tree):
+    """The update's singular values are about equal, which Adam's are not. Embedding, head and norms stay with Adam."""
+    optimizer = make_optimizer({"name": "contrib.muon"}, make_schedule(CONSTANT, 9, 1), (), tree)
+    before, moved = by_path(tree), by_path(after(optimizer, tree, 1))
+    adam = by_path(after(optax.adam(0.1, nesterov=True), tree, 1))
+    inputs_of = {"o": 2, "o/lora_b": 1}
+    for name, now in moved.items():
+        owner, leaf = name.split("/")[-2:]
+        if "layers" not in name or leaf == "scale":
+            np.testing.assert_allclose(now, adam[name], rtol=1e-4, atol=1e-5)
+            continue
+        inputs = 1 if leaf == "lora_b" else inputs_of.get(owner, 1)
+        for layer in range(CONFIG.num_layers):
+            update = (now - before[name])[layer]
+            matrix = update.reshape(int(np.prod(update.shape[:inputs])), -1)
+            values = np.linalg.svd(matrix, compute_uv=False)
+            assert values.max() / values.min() < 2.2, name
+
+
+def test_muon_works_with_patterns():
+    patterns = (("norm", None), (".*", {"scale": 0.5}))
+    optimizer = make_optimizer({"name": "contrib.muon"}, make_schedule(CONSTANT, 9, 1), patterns, WEIGHTS)
+    half = make_optimizer({"name": "contrib.muon"}, make_schedule({**CONSTANT, "value": 0.05}, 9, 1), (), WEIGHTS)
+    ours, expected = by_path(after(optimizer, WEIGHTS, 1)), by_path(after(half, WEIGHTS, 1))
+    for name, old in by_path(WEIGHTS).items():
+        np.testing.assert_allclose(ours[name], old if "norm" in name else expected[name], rtol=1e-5, atol=1e-6)
+
+
+# --- patterns ------------------------------------------------------------------------------------------------------
+
+
+def test_patterns_freeze_and_scale_and_the_first_match_wins():
+    spec = {"name": "adamw", "weight_decay": 0.5}
+    patterns = (("attention/q/lora_b", None), ("lora_b", {"scale": 4.0}), (".*", {}))
+    moved = by_path(after(make_optimizer(spec, make_schedule(CONSTANT, 9, 1), patterns, ADAPTER), ADAPTER))
+    plain, fast = (by_path(after(optax.adamw(lr, weight_decay=0.5), ADAPTER)) for lr in (0.1, 0.4))
+    for name, old in by_path(ADAPTER).items():
+        if name.endswith("q/lora_b"):
+            np.testing.assert_array_equal(moved[name], old)
+        else:
+            np.testing.assert_allclose(moved[name], (fast if "lora_b" in name else plain)[name], rtol=1e-5, atol=1e-6)
+
+
+def test_frozen_parameters_have_no_moments():
+    made = make_optimizer({"name": "adamw"}, make_schedule(CONSTANT, 9, 1), (("lora_a", None), (".*", {})), ADAPTER)
+    moments = [name for name in by_state_path(made.init(ADAPTER)) if "mu" in name]
+    assert moments and not any("lora_a" in name for name in moments)
+
+
+def by_state_path(state) -> list[str]:
+    return [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(state)]
+
+
+@pytest.mark.parametrize(
+    ("patterns", "message"),
+    [
+        ((("lora_b", {}),), r"covers no parameter 'layers/attention/k/lora_a'. Add \('.\*', dict\(scale=1.0\)\)"),
+        ((("lora_b", {"sclae": 2.0}), (".*", {})), "unknown setting 'sclae' of 'lora_b'. Did you mean 'scale'"),
+        ((("lora_(", {}), (".*", {})), r"'lora_\(' is no regular expression"),
+    ],
+)
+def test_a_wrong_pattern_says_what_is_wrong(patterns, message):
+    with pytest.raises(UserError, match=message):
+        make_optimizer({"name": "adamw"}, optax.constant_schedule(0.1), patterns, ADAPTER)
+
+
+def test_keep_finite_chooses_whole_trees():
+    new, old = {"a": jnp.array([1.0, jnp.nan]), "b": jnp.array(2)}, {"a": jnp.array([3.0, 4.0]), "b": jnp.array(5)}
+    assert keep_finite(jnp.array(False), new, old)["a"].tolist() == [3, 4]
+    assert int(keep_finite(jnp.array(False), new, old)["b"]) == 5
+    assert int(keep_finite(jnp.array(True), new, old)["b"]) == 2
