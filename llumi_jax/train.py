@@ -155,7 +155,7 @@ def _run_stages(recipe: Any, workdir: Path, data_dir: Path, stop: Any) -> None:
     from llumi_jax.training.stage import Workshop
 
     # Compiled programs are kept: a run that goes on, or one like it, starts at once.
-    if jax.config.read("jax_compilation_cache_dir") is None:
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(packages.cache_folder() / "compiled"))
     mesh = sharding.make_mesh(recipe.mesh)
     sharding.check_batch(mesh, recipe.batch_rows, recipe.micro_rows)
