@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, Int
 
 from llumi_jax.models import attention
 from llumi_jax.models.config import DecoderConfig
-from llumi_jax.models.partitioning import BATCH_AXES, constrain
+from llumi_jax.models.partitioning import BATCH_AXES, constrain, current_mesh, partition_spec
 
 REMAT_POLICIES = {
     "none": None,  # keeps every activation: fastest where memory allows
@@ -221,7 +221,13 @@ class Decoder(nn.Module):
         return self._finish(x), KVCache(k, v, cache.length + S)
 
     def _embed(self, tokens):
-        return constrain(self.embed(tokens), BATCH_AXES, None, None)
+        # Rows of the table are looked up whole: left to itself, XLA looks up pieces of every token of the batch on every
+        # device and joins them there ("involuntary full rematerialization").
+        table = self.embed.embedding.astype(self.dtype)
+        mesh = current_mesh()
+        if mesh is not None:
+            table = constrain(table, partition_spec(("embed", "embedding"), table.shape, dict(mesh.shape))[0], None)
+        return constrain(jnp.take(table, tokens, axis=0), BATCH_AXES, None, None)
 
     def _finish(self, x):
         if self.is_initializing() and not self.config.tie_embeddings:
