@@ -68,8 +68,11 @@ def _sample() -> tuple[Dataset, Hasher]:
 class LlumiPairs(tfds.core.GeneratorBasedBuilder):
     """Preference pairs and replies; see the module's text for the configs."""
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "First release."}
+    VERSION = tfds.core.Version("1.0.1")
+    RELEASE_NOTES = {
+        "1.0.1": "Sample: every well-voted reply takes up a line of hopelessness in its post.",
+        "1.0.0": "First release.",
+    }
     BUILDER_CONFIGS = [
         LlumiConfig(
             name=f"sample_{kind}", description=f"The shipped synthetic sample, {kind}.", kind=kind, content=_sample

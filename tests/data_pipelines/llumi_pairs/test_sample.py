@@ -91,6 +91,20 @@ def test_well_voted_replies_claim_no_experience_and_give_no_orders():
     assert not [text for text in high if SHARED_EXPERIENCE.search(text) or ORDERS.search(text)]
 
 
+HOPELESS = re.compile(r"(not|n't) (always )?(see|persuaded).{0,30}(point|purpose)|do not see it", re.I)
+TAKEN_UP = re.compile(
+    r"suicid|\b(dying|die|dead|your life|not living|being alive|not to be here)\b"
+    r"|\b(doctor|GP|helpline|crisis line|listening line|ring a line)\b|\bnights just now\b|'any of it' line"
+)
+
+
+def test_no_well_voted_reply_steps_over_hopelessness():
+    dark = [thread for thread in THREADS if HOPELESS.search(thread["body"])]
+    assert len(dark) >= 9
+    high = [reply["text"] for thread in dark for reply in thread["replies"] if reply["score"] >= 8]
+    assert not [text for text in high if not TAKEN_UP.search(text)]
+
+
 def test_no_sentence_stands_twice():
     sentences = [s.strip().lower() for text in GOOD + POOR for s in re.split(r"(?<=[.!?])\s+", text) if len(s) > 25]
     assert len(set(sentences)) >= 0.995 * len(sentences)
