@@ -8,13 +8,12 @@ from llumi_jax import prompts
 from llumi_jax.cli import UserError
 from llumi_jax.inference.engine import Engine, Request
 from llumi_jax.inference.sampling import Sampling
+from llumi_jax.safety import banner
 
 if TYPE_CHECKING:
     from llumi_jax.interchange.sources import LoadedModel
 
 ROLES = ("gm", "im")
-BANNER = "Demonstration model: do not use with people in distress"
-_BANNER_BELOW = 1_000_000_000  # parameters
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,7 +41,7 @@ class Writer:
     @property
     def banner(self) -> str | None:
         """The fixed warning of a model too small to be of use to anyone in need."""
-        return BANNER if self.num_params < _BANNER_BELOW else None
+        return banner.for_parameters(self.num_params)
 
     def request(self, post: Post, draft: str, sampling: Sampling, seed: int) -> Request:
         """Asks for a reply to `post` (GM) or for the revision of `draft` (IM).

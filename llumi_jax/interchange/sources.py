@@ -15,9 +15,9 @@ from llumi_jax.interchange.gguf import GGUFFile
 from llumi_jax.interchange.locations import Location, base_of, base_spec, license_of, resolve, root_of, tokenizer_folder
 from llumi_jax.models import families
 from llumi_jax.models.config import DecoderConfig
+from llumi_jax.safety import banner
 from llumi_jax.storage.files import read_json
 
-DEMONSTRATION_BANNER = "Demonstration model: do not use with people in distress"
 TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 
 
@@ -55,7 +55,7 @@ class LoadedModel:
     @property
     def banner(self) -> str | None:
         """What must stand wherever a model this small speaks, or None."""
-        return DEMONSTRATION_BANNER if self.num_params < 1e9 else None
+        return banner.for_parameters(self.num_params)
 
 
 def load_model(spec: str, *, dtype: Any = "float32", shardings: Mapping | None = None) -> LoadedModel:

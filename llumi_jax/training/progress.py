@@ -13,6 +13,7 @@ from rich.progress import Progress as Bar
 from rich.table import Column, Table
 from rich.text import Text
 
+from llumi_jax.safety import banner
 from llumi_jax.training.metrics import QUANTITIES
 from llumi_jax.training.report_text import duration, number, percent, plain, points, word_differences
 
@@ -148,7 +149,8 @@ def print_summary(summary: Mapping[str, Any], console: Console | None = None) ->
     Args:
       summary: {"stages": [{"name", "role", "objective", "steps", "seconds", "loss_first", "loss_last",
         "evaluation": what `evaluation.preference.summarize` returns, or None}],
-        "samples": [{"role", "title", "body", "draft", "before", "after"}], "report": path, "next": [commands]}.
+        "samples": [{"role", "title", "body", "draft", "before", "after"}], "report": path, "next": [commands],
+        "parameters": the base's size, by which the samples carry the banner of small models; may be absent}.
       console: where to print; standard output unless told.
     """
     console = console or Console()
@@ -159,6 +161,10 @@ def print_summary(summary: Mapping[str, Any], console: Console | None = None) ->
     if evaluated:
         console.print(_accuracy_table(evaluated), width=width)
         console.print(_ACCURACY_NOTE, width=width, style="dim")
+        console.print()
+    warning = banner.for_parameters(summary["parameters"]) if summary.get("parameters") else None
+    if warning and summary["samples"]:
+        console.print(Text(warning, style="bold"), width=width)
         console.print()
     for sample in summary["samples"]:
         _print_sample(console, sample, width)

@@ -50,13 +50,10 @@ def _header(run: Run) -> str:
     base = run.config.get("base")
     size = f", {_count(run.parameters)} parameters" if run.parameters else ""
     what = f"Base model <code>{_text(base)}</code>{size}." if base else ""
-    banner = f'<p class="banner" role="note">{_text(BANNER)}</p>' if run.small else ""
+    banner = f'<p class="banner" role="note">{_text(run.banner)}</p>' if run.banner else ""
     written = time.strftime("%Y-%m-%d %H:%M", time.localtime())
     title = f"<h1>Training report: {_text(run.name)}</h1>"
     return f'{banner}<header>{title}<p class="quiet full">{what} Written {written}.</p></header>'
-
-
-BANNER = "Demonstration model: do not use with people in distress"
 
 
 def _stages(run: Run) -> str:

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from llumi_jax.safety import banner
 from llumi_jax.training import metrics
-
-SMALL_MODEL = 1_000_000_000  # parameters; below it a model carries the banner everywhere
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,8 +48,9 @@ class Run:
         return int(count) if isinstance(count, int | float) and count > 0 else None
 
     @property
-    def small(self) -> bool:
-        return self.parameters is not None and self.parameters < SMALL_MODEL
+    def banner(self) -> str | None:
+        """The warning that the run's model carries, if its size is known and calls for one."""
+        return None if self.parameters is None else banner.for_parameters(self.parameters)
 
 
 def read_run(workdir: Path) -> Run:

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from llumi_jax.inference.events import Began, Ended, Reply, Said, Triaged
-from llumi_jax.inference.writers import BANNER
+from llumi_jax.safety.banner import TEXT as BANNER
 
 DRAFT = (
     "I am sorry that the search goes on so long. You should tell your parents. Three months of pretending is tiring."

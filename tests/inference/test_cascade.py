@@ -6,7 +6,8 @@ from llumi_jax.inference import cascade as module
 from llumi_jax.inference.cascade import ATTEMPTS, WITHHELD, Cascade, item_seed
 from llumi_jax.inference.events import Cleared, Ended, Finding, Hooks, Said, Triaged
 from llumi_jax.inference.sampling import Sampling
-from llumi_jax.inference.writers import BANNER, Post, Writer
+from llumi_jax.inference.writers import Post, Writer
+from llumi_jax.safety.banner import TEXT as BANNER
 
 HOT = Sampling(temperature=1.0, max_tokens=16)
 POSTS = [Post(f"p{i}", "Title", f"I feel like number {i} today.", "You are not alone.") for i in range(5)]

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from llumi_jax.evaluation import preference
+from llumi_jax.safety.banner import TEXT
 from llumi_jax.training import progress
 from llumi_jax.training.report_text import duration, plain, word_differences
 
@@ -148,6 +149,14 @@ def test_summary_fits_into_80_columns_and_says_what_must_be_said():
     assert change in printed
     assert "[bold]This[/bold]" in printed  # shown as it is, not obeyed
     assert "\x1b" not in printed and "\u202e" not in printed
+
+
+@pytest.mark.parametrize(("parameters", "times"), [(134e6, 1), (1_000_000_000, 0), (None, 0)])
+def test_the_banner_of_a_small_model_stands_above_its_samples(parameters, times):
+    console = log_console()
+    progress.print_summary({**summary(), "parameters": parameters}, console)
+    printed = console.file.getvalue()
+    assert printed.count(TEXT) == times and TEXT not in printed.split("Sample, im")[-1]
 
 
 def test_summary_survives_an_ascii_log_and_stages_without_pairs():

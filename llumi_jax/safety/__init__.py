@@ -1,0 +1,1 @@
+"""What keeps people safe: what must be said, and what must not."""
