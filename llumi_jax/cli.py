@@ -108,7 +108,7 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None 
     except RunFailure as error:
         code = _fail(str(error), EXIT_FAILURE)
     except KeyboardInterrupt:
-        code = _fail(f"interrupted. Run the same {command} command again to go on.", 130)
+        code = _fail(f"interrupted. Run the same {command} command again to go on.", EXIT_FAILURE)
     except BrokenPipeError:
         # The reader of our output went away (`| head`): that is no error of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

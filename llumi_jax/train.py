@@ -35,8 +35,8 @@ def parser() -> cli.Parser:
 
 
 def main(argv: Sequence[str]) -> int:
-    overrides = [a for a in argv if a.startswith("--config.")]
-    args = parser().parse_args([a for a in argv if not a.startswith("--config.")])
+    overrides, others = _split_overrides(argv)
+    args = parser().parse_args(others)
     _prepare_environment(args.virtual_devices)
     from llumi_jax.training import recipe as recipes
 
@@ -44,6 +44,20 @@ def main(argv: Sequence[str]) -> int:
     if args.dry_run:
         return _dry_run(recipe)
     return _train(recipe, args)
+
+
+def _split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Parts `--config.key=value` flags from the others; `--config.key value` is joined to that form."""
+    overrides, others = [], []
+    words = iter(argv)
+    for word in words:
+        if not word.startswith("--config."):
+            others.append(word)
+        elif "=" in word:
+            overrides.append(word)
+        else:
+            overrides.append(f"{word}={next(words, '')}")
+    return overrides, others
 
 
 def read_config(path: str, overrides: Sequence[str]) -> dict[str, Any]:
@@ -165,8 +179,9 @@ def _run_stages(recipe: Any, workdir: Path, data_dir: Path, stop: Any) -> None:
         base = _load_base(recipe, mesh)
         run.add_parameters(workdir, base.config.matmul_params + base.config.head_params)
         shop = Workshop(recipe, workdir, data_dir, base, mesh, stop)
-        summary = run.run(shop, samples.Answers(recipe, base, mesh), _next_commands(recipe, workdir))
-    progress.print_summary(summary)
+        summary = run.run(shop, samples.Answers(recipe, base, mesh))
+    parameters = base.config.matmul_params + base.config.head_params
+    progress.print_summary({**summary, "parameters": parameters, "next": _next_commands(recipe, workdir)})
 
 
 def _load_base(recipe: Any, mesh: Any) -> Any:
@@ -201,15 +216,17 @@ def _identity(path: Path) -> str:
 
 
 def _next_commands(recipe: Any, workdir: Path) -> list[str]:
-    last = {recipe.stage[name].role: workdir / name for name in recipe.stages}
+    """What can be done with the stages that are finished."""
+    finished = [recipe.stage[name] for name in recipe.stages if (workdir / name / "done.json").exists()]
+    last = {stage.role: workdir / stage.name for stage in finished}
     models = " ".join(f"--{role} {folder}" for role, folder in last.items())
-    mode = "cascade" if len(last) == 2 else next(iter(last))
-    first = next(iter(last.values()))
-    return [
+    both, folder = len(last) == 2, next(iter(last.values()))
+    mode = "cascade" if both else next(iter(last))
+    commands = [
         f"python -m llumi_jax.generate {models} --mode {mode} --input posts.jsonl --output replies.jsonl",
-        f"python -m llumi_jax.convert to_hf --checkpoint {first} --out exports/{first.name}",
-        f"python -m demo {models}",
+        f"python -m llumi_jax.convert to_hf --checkpoint {folder} --out exports/{folder.name}",
     ]
+    return [*commands, f"python -m demo {models}"] if both else commands
 
 
 if __name__ == "__main__":

@@ -77,6 +77,11 @@ def read_threads(spec: str, split: str, task: str, data_dir: str | os.PathLike, 
     return [threads[key] for key in sorted(threads)]
 
 
+def split_names(spec: str, data_dir: str | os.PathLike) -> list[str]:
+    """The splits that a dataset (or any of several) has."""
+    return sorted({name for one in spec.split(",") for name in open_builder(one.strip(), data_dir).info.splits})
+
+
 def open_builder(spec: str, data_dir: str | os.PathLike) -> Any:
     """Finds a prepared dataset below `data_dir`, or imports its builder and prepares it there.
 

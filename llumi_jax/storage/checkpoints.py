@@ -63,17 +63,6 @@ def _detached(trees: dict[str, Any]) -> dict[str, Any]:
     return jax.tree.map(copy, trees) if jax.default_backend() == "cpu" else trees
 
 
-def latest_step(folder: str | os.PathLike) -> int | None:
-    """The newest whole checkpoint below `folder`, or None. Changes nothing on disk."""
-    if not Path(folder).is_dir():
-        return None
-    checkpointer = _orbax().training.Checkpointer(Path(folder).absolute())
-    try:
-        return None if checkpointer.latest is None else checkpointer.latest.step
-    finally:
-        checkpointer.close()
-
-
 def restore_params(folder: str | os.PathLike, abstract: Any, step: int | None = None) -> Any:
     """Reads what was trained (all weights, or the LoRA tree) from a stage's `checkpoints` folder.
 
@@ -83,11 +72,13 @@ def restore_params(folder: str | os.PathLike, abstract: Any, step: int | None = 
       step: a step, or None for the newest.
 
     Raises:
-      UserError: there is no whole checkpoint yet.
+      UserError: there is no whole checkpoint yet, or none of that step.
     """
     checkpointer = _orbax().training.Checkpointer(Path(folder).absolute()) if Path(folder).is_dir() else None
     if checkpointer is None or checkpointer.latest is None:
         raise UserError(f"{folder} holds no checkpoint yet. Train that stage first, or wait for its first save.")
+    if step is not None and step not in [found.step for found in checkpointer.checkpoints]:
+        raise UserError(f"{folder} holds no checkpoint of step {step}; the newest is {checkpointer.latest.step}.")
     try:
         return checkpointer.load_checkpointables(step, {"params": abstract})["params"]
     finally:
@@ -96,7 +87,7 @@ def restore_params(folder: str | os.PathLike, abstract: Any, step: int | None = 
 
 def save_tree(path: str | os.PathLike, tree: Any) -> None:
     """Writes one tree to `path`, replacing what was there."""
-    _orbax().save_pytree(Path(path).absolute(), tree, overwrite=True)
+    _orbax().save(Path(path).absolute(), tree, overwrite=True)
 
 
 def restore_tree(path: str | os.PathLike, abstract: Any) -> Any:
@@ -107,7 +98,7 @@ def restore_tree(path: str | os.PathLike, abstract: Any) -> Any:
     """
     if not Path(path).is_dir():
         raise UserError(f"{path} is missing. Check the path of the checkpoint.")
-    return _orbax().load_pytree(Path(path).absolute(), abstract)
+    return _orbax().load(Path(path).absolute(), abstract)
 
 
 def tree_sha256(tree: Any) -> str:

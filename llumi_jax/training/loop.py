@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,17 @@ class Job:
     first_loss_tolerance: float
 
 
+class _WrongStart(RunFailure):
+    """The first loss is not what theory gives."""
+
+
+@dataclasses.dataclass
+class _Clock:
+    """When the last step that was looked at had ended."""
+
+    last: float = 0.0
+
+
 @dataclasses.dataclass
 class _Pending:
     """A step that the device may still be computing; it is looked at one step later, so that the device never waits."""
@@ -48,6 +60,7 @@ class _Pending:
     row_indices: np.ndarray
     metrics: Any
     started: float
+    clock: _Clock
 
 
 def train(job: Job, state: TrainState, mesh: Mesh, checkpoints: Checkpoints, stop: StopRequest) -> TrainState:
@@ -55,11 +68,12 @@ def train(job: Job, state: TrainState, mesh: Mesh, checkpoints: Checkpoints, sto
 
     Raises:
       Stopped: a stop was asked for; the state is saved.
-      RunFailure: the loss is no number, or contradicts theory at the first step; the state is saved.
+      RunFailure: the loss is no number (the state is saved), or contradicts theory at the first step (nothing is).
     """
     start, B = int(state.step), job.batch_rows
     share = (jax.process_index(), jax.process_count())
-    pending: _Pending | None = None
+    waiting: deque[_Pending] = deque()
+    clock = _Clock()
     writer = MetricWriter(job.folder, start) if jax.process_index() == 0 else None
     bar = Progress(job.name, job.total_steps, start)
     stream = loader.batches(job.rows, B, job.seed, int(state.position), job.total_steps * B, share)
@@ -68,21 +82,23 @@ def train(job: Job, state: TrainState, mesh: Mesh, checkpoints: Checkpoints, sto
             for number, batch in enumerate(stream, start=start + 1):
                 began = time.monotonic()
                 state, metrics = job.step(state, job.frozen, to_device(batch, mesh))
-                if pending:
-                    _report(job, pending, writer, bar)
-                pending = _Pending(number, batch["row"], metrics, began)
-                if number == start + 1 or stop.requested:
-                    # The first step is looked at at once (it proves the setup); a stop must not lose a line of the log.
-                    _report(job, pending, writer, bar)
-                    pending = None
-                if number % job.checkpoint_every == 0 or number == job.total_steps or stop.requested:
+                waiting.append(_Pending(number, batch["row"], metrics, began, clock))
+                stopping = stop.requested  # asked once: a signal that comes later stops the next step
+                saving = number % job.checkpoint_every == 0 or number == job.total_steps or stopping
+                # The first step is looked at at once: it proves the setup. Before a save, too: a run that goes on from
+                # it does not come back to this step's line of the log.
+                while len(waiting) > (0 if saving or number == start + 1 else 1):
+                    _report(job, waiting.popleft(), writer, bar)
+                if saving:
                     checkpoints.save(number, state.trees())
-                if stop.requested:
+                if stopping:
                     checkpoints.wait()
                     stop.check()
-            if pending:
-                _report(job, pending, writer, bar)
+    except _WrongStart:
+        raise  # a step taken from a wrong start must not be gone on from
     except RunFailure:
+        for late in waiting:
+            _write(job, late, writer, bar)
         checkpoints.save(int(state.step), state.trees())
         checkpoints.wait()
         raise
@@ -94,17 +110,23 @@ def train(job: Job, state: TrainState, mesh: Mesh, checkpoints: Checkpoints, sto
 
 
 def _report(job: Job, pending: _Pending, writer: MetricWriter | None, bar: Progress) -> None:
-    """Waits for a step's metrics, checks them and writes them down."""
+    """Waits for a step's metrics, writes them down and checks them."""
+    _check(job, pending, _write(job, pending, writer, bar))
+
+
+def _write(job: Job, pending: _Pending, writer: MetricWriter | None, bar: Progress) -> Mapping[str, float]:
     sums = jax.device_get(pending.metrics)
-    seconds = time.monotonic() - pending.started
-    values = {name: float(total) / float(weight) if weight else math.nan for name, (total, weight) in sums.items()}
+    now = time.monotonic()
+    # A step was sent off while the one before it was still running: its own time begins where that one ended.
+    seconds, pending.clock.last = now - max(pending.started, pending.clock.last), now
+    values = {name: float(total) / float(weight) if weight else float(total) for name, (total, weight) in sums.items()}
     values["tokens_per_second"] = job.tokens_per_row * job.batch_rows / seconds
     if "pairs" in values:
         values["pairs_per_second"] = values["pairs"] / seconds
     if writer:
         writer.write(pending.step, values)
     bar.update(pending.step, values)
-    _check(job, pending, values)
+    return values
 
 
 def _check(job: Job, pending: _Pending, values: Mapping[str, float]) -> None:
@@ -113,11 +135,11 @@ def _check(job: Job, pending: _Pending, values: Mapping[str, float]) -> None:
         raise RunFailure(
             f"{job.name}: loss {values['loss']} with gradient norm {values['grad_norm']} at step {pending.step}; the "
             f"weights were left as they were and saved. Threads of that batch: {', '.join(ids[:20])}"
-            f"{' …' if len(ids) > 20 else ''}. Lower the learning rate, or look at those threads."
+            f"{' …' if len(ids) > 20 else ''}. Lower the learning rate in a new --workdir, or look at those threads."
         )
     if pending.step == 1 and job.first_loss is not None:
         if abs(values["loss"] - job.first_loss) > job.first_loss_tolerance:
-            raise RunFailure(
+            raise _WrongStart(
                 f"{job.name}: the first loss is {values['loss']:.6f} and must be {job.first_loss:.6f}: policy "
                 f"and reference differ before training. Remove {job.folder / 'reference'} and run again."
             )

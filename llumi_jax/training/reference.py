@@ -4,8 +4,10 @@ A sweep can be killed at any moment and goes on from its last whole batch. It is
 key; numbers made from other weights or other data are an error, never silently used.
 """
 
+import dataclasses
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -41,7 +43,8 @@ def sweep_key(weights: Mapping[str, Any], rows: PackedRows) -> str:
     """
     digest = hashlib.sha256(json.dumps([prompts.VERSION, dict(weights), rows.plan, rows.shape.tokens]).encode())
     for thread in rows.threads:
-        digest.update(thread.thread_id.encode())
+        facts = (thread.thread_id, thread.reply_weights, [dataclasses.astuple(pair) for pair in thread.pairs])
+        digest.update(json.dumps(facts).encode())
         for piece in (thread.prefix, *thread.replies):
             digest.update(np.ascontiguousarray(piece).data)
             digest.update(b"|")
@@ -79,6 +82,8 @@ def sweep(
         path.parent.mkdir(parents=True, exist_ok=True)
         mode = "r+" if done else "w+"
         values: Any = np.lib.format.open_memmap(path, mode=mode, dtype=np.float32, shape=None if done else shape)
+        with open(path, "r+b") as file:  # a full disk is an error here, and would be a crash inside the mapped file
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     else:
         values = np.load(path) if done else np.zeros(shape, np.float32)
     for indices, batch in loader.sweep(rows, batch_rows, start=done):

@@ -44,13 +44,12 @@ def add_parameters(workdir: Path, parameters: int) -> None:
         files.write_json(path, {**config, "parameters": parameters})
 
 
-def run(shop: Workshop, answer: Answer, configured: Sequence[str]) -> dict[str, Any]:
+def run(shop: Workshop, answer: Answer) -> dict[str, Any]:
     """Runs the selected stages and returns the summary that is printed at the end.
 
     Args:
       shop: recipe, work directory, base, mesh.
       answer: writes the replies that are shown before and after.
-      configured: command lines that the summary names as next steps.
     """
     recipe = shop.recipe
     stages = []
@@ -72,7 +71,7 @@ def run(shop: Workshop, answer: Answer, configured: Sequence[str]) -> dict[str, 
         for stage in recipe.selected()
         for row in metrics.read_samples(shop.folder(stage))[:1]
     ]
-    return {"stages": stages, "samples": samples, "report": str(shop.workdir / "report.html"), "next": list(configured)}
+    return {"stages": stages, "samples": samples, "report": str(shop.workdir / "report.html")}
 
 
 def _is_last_of_role(recipe: Recipe, stage: Stage) -> bool:

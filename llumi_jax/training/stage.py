@@ -14,7 +14,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from llumi_jax import prompts
-from llumi_jax.cli import UserError
+from llumi_jax.cli import UserError, suggestion
 from llumi_jax.data import dataset, packing, tokenization
 from llumi_jax.data.packing import PackedRows
 from llumi_jax.evaluation import preference as preference_evaluation
@@ -23,7 +23,7 @@ from llumi_jax.models.config import DecoderConfig
 from llumi_jax.storage import checkpoints, files
 from llumi_jax.training import build, loop, metrics, reference, sharding, step
 from llumi_jax.training.progress import Progress
-from llumi_jax.training.recipe import Recipe, Stage
+from llumi_jax.training.recipe import Recipe, Stage, to_config
 from llumi_jax.training.signals import StopRequest
 from llumi_jax.training.state import TrainState
 
@@ -109,6 +109,7 @@ class StageRun:
                 f"Build one with data_pipelines.build, or choose another with --config.{_kind(self.stage)}."
             )
         held_out = self._held_out()
+        self._bind(rows)
         self._describe(rows, held_out)
         start = self._start_params()
         frozen = {"base": self.shop.base.params() if self.lora_config else None, "reference": None}
@@ -120,7 +121,7 @@ class StageRun:
             if self.stage.reference == "cached":
                 inputs = reference.RowsWithReference(rows, self._sweep("reference", rows, start, identity))
             elif self.stage.reference == "frozen":
-                frozen["reference"] = jax.tree.map(jnp.copy, start)
+                frozen["reference"] = start
             else:
                 self._require_plain_start(start)
         state = self._train(rows, inputs, start, frozen)
@@ -134,36 +135,72 @@ class StageRun:
         if not self.stage.evaluate:
             return None
         split, most = self.recipe.evaluation_split, self.stage.evaluation_threads
-        return read_rows(self.shop, self.stage, split, "pairs", most)
+        spec = self.stage.data if self.stage.data and _kind(self.stage) == "pairs" else self.recipe.pairs
+        names = dataset.split_names(spec, self.shop.data_dir)
+        if split not in names:
+            raise UserError(
+                f"config.evaluation_split={split!r} is no split of {spec}; it has {', '.join(names)}."
+                f"{suggestion(split, names)} Without held-out pairs: config.stage.{self.stage.name}.evaluate=False."
+            )
+        rows = read_rows(self.shop, self.stage, split, "pairs", most)
+        if rows is None:
+            print(f"{self.stage.name}: no held-out pairs for role {self.stage.role!r} in split {split!r}", flush=True)
+        return rows
+
+    def _bind(self, rows: PackedRows) -> None:
+        """Holds the stage to the rows that it began with: a position in other rows would mean nothing."""
+        path, key = self.folder / "inputs.json", reference.sweep_key({}, rows)
+        if path.exists() and files.read_json(path)["rows"] != key:
+            raise UserError(
+                f"{self.folder} was begun on other data than what now lies in {self.shop.data_dir}. "
+                "Bring that data back, or choose another --workdir."
+            )
+        if jax.process_index() == 0:
+            files.write_json(path, {"rows": key})
 
     def _describe(self, rows: PackedRows, held_out: PackedRows | None) -> None:
         """Writes model.json, so that every checkpoint can be exported, and says what the rows look like."""
-        recipe, stage = self.recipe, self.stage
-        self.folder.mkdir(parents=True, exist_ok=True)
-        files.write_json(
-            self.folder / "model.json",
-            {
-                "format": 1,
-                "kind": "stage",
-                "name": stage.name,
-                "role": stage.role,
-                "objective": stage.objective,
-                "base": self.shop.base.spec,
-                "decoder": self.shop.base.config.to_dict(),
-                "lora": self.lora_config.to_dict() if self.lora_config else None,
-                "dtype": recipe.param_dtype,
-                "prompt_version": prompts.VERSION,
-                "max_prompt_tokens": recipe.max_prompt_tokens,
-            },
-        )
+        stage = self.stage
+        if jax.process_index() == 0:
+            files.write_json(self.folder / "model.json", self._manifest(rows, held_out))
         what = f"{rows.num_pairs} pairs" if stage.objective == "dpo" else f"{rows.num_targets} replies"
-        held = f"; {held_out.num_pairs} held-out pairs" if held_out else ""
-        dropped = f"; {rows.dropped} left out as too long" if rows.dropped else ""
+        left_out = lambda rows: f" ({rows.dropped} left out as too long)" if rows.dropped else ""
+        held = f"; {held_out.num_pairs} held-out pairs{left_out(held_out)}" if held_out else ""
+        dropped = left_out(rows)
         print(
             f"{stage.name}: {what} in {len(rows)} rows of {rows.shape.tokens} tokens, {rows.fill:.0%} full"
             f"{dropped}{held}; {self.total_steps(rows)} steps; attention {self.model.backend}",
             flush=True,
         )
+
+    def _manifest(self, rows: PackedRows, held_out: PackedRows | None) -> dict[str, Any]:
+        """What an export must know of the stage, and what its model card tells."""
+        recipe, stage = self.recipe, self.stage
+        settings = ("optimizer", "schedule", "seed", "batch_rows", "row_length")
+        return {
+            "format": 1,
+            "kind": "stage",
+            "name": stage.name,
+            "role": stage.role,
+            "objective": stage.objective,
+            "base": self.shop.base.spec,
+            "decoder": self.shop.base.config.to_dict(),
+            "lora": self.lora_config.to_dict() if self.lora_config else None,
+            "dtype": recipe.param_dtype,
+            "prompt_version": prompts.VERSION,
+            "max_prompt_tokens": recipe.max_prompt_tokens,
+            "recipe": {
+                **{name: getattr(stage, name) for name in ("objective", "loss", "beta", "learning_rate")},
+                "steps": self.total_steps(rows),
+                **{name: to_config(recipe)[name] for name in settings},
+            },
+            "data": {
+                "dataset": stage.data or getattr(recipe, _kind(stage)),
+                "pairs": rows.num_pairs,
+                "replies": rows.num_targets,
+                "held_out_pairs": held_out.num_pairs if held_out else 0,
+            },
+        }
 
     def total_steps(self, rows: PackedRows) -> int:
         """The stage's length in optimiser steps, at least one."""
@@ -249,7 +286,9 @@ class StageRun:
         saved = checkpoints.Checkpoints(self.folder / "checkpoints", recipe.keep_checkpoints)
         try:
             if saved.latest is None:
-                state = jax.jit(made.create, out_shardings=made.places)(start)
+                # All weights that nothing else needs are handed over; a copy of them could be what does not fit.
+                alone = self.lora_config is None and frozen["reference"] is None
+                state = jax.jit(made.create, out_shardings=made.places, donate_argnums=0 if alone else ())(start)
             else:
                 state = TrainState.from_trees(saved.restore(build.placed(made.abstract, made.places).trees()))
             if int(state.step) >= total:
@@ -278,7 +317,7 @@ class StageRun:
         if held_out is not None:
             pairs = held_out_pairs(held_out, before, after)
             evaluation = preference_evaluation.summarize(pairs, self.stage.beta)
-        losses = [line["loss"] for line in metrics.read(self.folder)]
+        losses = [line["loss"] for line in metrics.read(self.folder) if line["loss"] is not None]
         some = max(1, len(losses) // 5)  # one row's loss says little: means over the first and the last fifth
         summary = {
             "name": self.stage.name,

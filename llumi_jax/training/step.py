@@ -15,7 +15,8 @@ from llumi_jax.training.optimizer import keep_finite
 from llumi_jax.training.recipe import Stage
 from llumi_jax.training.state import TrainState
 
-Metrics = dict[str, tuple[jax.Array, jax.Array]]  # name -> (sum, weight), so that accumulation stays exact
+# name -> (sum, weight), so that accumulation stays exact; the value is their ratio, or the sum where the weight is 0
+Metrics = dict[str, tuple[jax.Array, jax.Array]]
 Rows = Mapping[str, Array]
 
 
@@ -40,7 +41,7 @@ def reply_logps(model: Decoder, params: Any, frozen: Any, rows: Rows, slots: int
 def sft_objective(model: Decoder, params: Any, frozen: Any, rows: Rows) -> tuple[Array, Metrics]:
     """Sum of token losses, and metrics."""
     total, weight = sft.sft_loss(policy_logps(model, params, frozen, rows), rows)
-    return total, {"loss": (total, weight), "targets": (weight, jnp.float32(1))}
+    return total, {"loss": (total, weight), "targets": (weight, jnp.float32(0))}
 
 
 def dpo_objective(
@@ -62,7 +63,7 @@ def dpo_objective(
     mean = lambda values: (jnp.sum(counted * values), jnp.sum(counted))
     metrics = {name: mean(values) for name, values in preference.rewards(pairs, stage.beta).items()}
     metrics |= {"logp_chosen": mean(pairs.chosen), "logp_rejected": mean(pairs.rejected)}
-    return total, {"loss": (total, weights), "pairs": (jnp.sum(counted), jnp.float32(1)), **metrics}
+    return total, {"loss": (total, weights), "pairs": (jnp.sum(counted), jnp.float32(0)), **metrics}
 
 
 def _live_reference(model: Decoder, params: Any, frozen: Any, rows: Rows, slots: int) -> Float[Array, "B S"]:
