@@ -221,8 +221,8 @@ class Decoder(nn.Module):
         return self._finish(x), KVCache(k, v, cache.length + S)
 
     def _embed(self, tokens):
-        # Rows of the table are looked up whole: left to itself, XLA looks up pieces of every token of the batch on every
-        # device and joins them there ("involuntary full rematerialization").
+        # Rows of the table are looked up whole: left to itself, XLA looks up a piece of every token of the batch on
+        # each device and joins them all there ("involuntary full rematerialization").
         table = self.embed.embedding.astype(self.dtype)
         mesh = current_mesh()
         if mesh is not None:

@@ -77,9 +77,9 @@ def restore_params(folder: str | os.PathLike, abstract: Any, step: int | None = 
     checkpointer = _orbax().training.Checkpointer(Path(folder).absolute()) if Path(folder).is_dir() else None
     if checkpointer is None or checkpointer.latest is None:
         raise UserError(f"{folder} holds no checkpoint yet. Train that stage first, or wait for its first save.")
-    if step is not None and step not in [found.step for found in checkpointer.checkpoints]:
-        raise UserError(f"{folder} holds no checkpoint of step {step}; the newest is {checkpointer.latest.step}.")
     try:
+        if step is not None and step not in [found.step for found in checkpointer.checkpoints]:
+            raise UserError(f"{folder} holds no checkpoint of step {step}; the newest is {checkpointer.latest.step}.")
         return checkpointer.load_checkpointables(step, {"params": abstract})["params"]
     finally:
         checkpointer.close()
