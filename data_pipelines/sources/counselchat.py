@@ -5,6 +5,7 @@ An upvote is rare and views differ tenfold between answers of one question, so v
 
 import csv
 import io
+import re
 from collections.abc import Iterator
 
 from data_pipelines.funnel import Funnel
@@ -23,6 +24,8 @@ TRAITS = Traits(
     fractions={"train": 0.75, "validation": 0.10, "test": 0.15},
 )
 COLUMNS = ("question_id", "title", "question", "topic", "answerer", "answer", "upvotes", "views")
+# What the name of a column looks like; anything else in the first line may be what a person wrote.
+_NAME = re.compile(r"(?:[A-Za-z_][\w.-]{0,31})?", re.ASCII)
 
 
 def read(path: str, funnel: Funnel, progress: Progress = lambda read: None) -> Iterator[Post | Reply]:
@@ -58,12 +61,18 @@ def _columns(path: str, header: list[str] | None) -> dict[str, int]:
         raise UserError(f"{path}: the file is empty. It needs a first line with the columns {', '.join(COLUMNS)}.")
     names = [name.strip() for name in header]
     for column in COLUMNS:
-        if column not in names:
-            near = suggestion(column, names).replace("Did you mean", "Is it").removesuffix("?")
+        if column in names:
+            continue
+        if not all(map(_NAME.fullmatch, names)):
             raise UserError(
-                f"{path}: the column {column!r} is missing.{near + ' by mistake? ' if near else ' '}"
-                f"Rename or add it in the first line, which has: {', '.join(names)}."
+                f"{path}: the column {column!r} is missing: its first line is no header. "
+                f"Put a first line above it with the columns {', '.join(COLUMNS)}."
             )
+        near = suggestion(column, names).replace("Did you mean", "Is it").removesuffix("?")
+        raise UserError(
+            f"{path}: the column {column!r} is missing.{near + ' by mistake? ' if near else ' '}"
+            f"Rename or add it in the first line, which has: {', '.join(names)}."
+        )
     return {column: names.index(column) for column in COLUMNS}
 
 

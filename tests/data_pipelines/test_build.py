@@ -103,7 +103,7 @@ def test_show(data, capsys):
         (["--source", "counselchat", "--input", __file__, "--rule", "stric"], "unknown rule.*Did you mean 'strict'"),
         (["--source", "counselchat", "--input", __file__, "--rule", "exposure"], "rule 'exposure'"),
         (["--source", "counselchat", "--input", __file__, "--dataset", "Not this"], "lower-case letters"),
-        (["--source", "counselchat", "--input", __file__], "column 'question_id' is missing"),
+        (["--source", "counselchat", "--input", __file__], "question_id. is missing: its first line is no header"),
         (["--source", "counselchat", "--inptu", "x"], "unknown argument '--inptu'.*Did you mean '--input'"),
     ],
 )

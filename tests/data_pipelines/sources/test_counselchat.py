@@ -65,3 +65,10 @@ def test_broken_rows(tmp_path):
     rows[4:9] = [ROW | {"views": "-1"}] * 5
     with pytest.raises(UserError, match="6 of 250 lines are broken"):
         list(counselchat.read(write(tmp_path / "f.csv", rows), Funnel()))
+
+
+def test_a_first_line_that_is_no_header_is_not_printed(tmp_path):
+    (tmp_path / "f.csv").write_text('7,A title,"I have not slept, nobody knows",grief,t1,Talk to us,2,150\n')
+    with pytest.raises(UserError, match="its first line is no header") as caught:
+        list(counselchat.read(str(tmp_path / "f.csv"), Funnel()))
+    assert not any(word in str(caught.value) for word in ("slept", "A title", "grief", "Talk"))
