@@ -54,11 +54,11 @@ def build(
         return hasher.uniform(f"order:{seed}", *names)
 
     makers = {split: _Maker(group, rule, traits, calibration, similarity, order) for split, group in by_split.items()}
-    pairs, purged = _make_pairs(makers)
     replies = {
         split: examples.gm_examples(by_split[split], standing) + examples.im_examples(maker.revisions, order)
         for split, maker in makers.items()
     }
+    pairs, purged = _make_pairs(makers, replies["train"])
     settings = card.Settings(rule, traits, calibration, standing, similarity, seed)
     steps = {split: maker.steps for split, maker in makers.items()}
     return Dataset(pairs, replies, card.make(settings, pairs, replies, funnel, table, steps, purged))
@@ -102,10 +102,10 @@ class _Maker:
         return pairing.weighted(gm) + pairing.weighted(im, IM_WEIGHT)
 
 
-def _make_pairs(makers: dict[str, _Maker]) -> tuple[dict[str, list[Pair]], dict]:
-    """Train first: the held-out splits then lose the people who are in it."""
+def _make_pairs(makers: dict[str, _Maker], imitated: Sequence[Example]) -> tuple[dict[str, list[Pair]], dict]:
+    """Train first: the held-out splits then lose the people who are in it, in its pairs or its replies (`imitated`)."""
     pairs = {"train": makers["train"].finish(makers["train"].candidates())}
-    known = splits.people(pairs["train"])
+    known = splits.people(pairs["train"]) | splits.people(imitated)
     held_out = [split for split in makers if split != "train"]
     found = {split: makers[split].candidates() for split in held_out}
     reports = {}

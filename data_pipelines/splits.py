@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from data_pipelines.identity import Hasher
 from data_pipelines.near_duplicates import Clusters
-from data_pipelines.records import SPLITS, Pair, Post, Thread, Traits
+from data_pipelines.records import SPLITS, Example, Pair, Post, Thread, Traits
 
 MIN_SURVIVORS = 0.5
 
@@ -31,13 +31,14 @@ def assign(threads: Sequence[Thread], clusters: Clusters, traits: Traits, hasher
     return found
 
 
-def people(pairs: Sequence[Pair]) -> set[str]:
-    """Returns everybody who wrote a post or a reply of these pairs."""
-    return {name for pair in pairs for name in (pair.post.author, *_repliers(pair)) if name is not None}
+def people(rows: Sequence[Pair | Example]) -> set[str]:
+    """Returns everybody who wrote a post, a reply or a draft of these pairs or replies to imitate."""
+    return {name for row in rows for name in (row.post.author, *_repliers(row)) if name is not None}
 
 
-def _repliers(pair: Pair) -> set[str | None]:
-    return {reply.author for reply in (pair.chosen, pair.rejected, pair.draft) if reply is not None}
+def _repliers(row: Pair | Example) -> set[str | None]:
+    replies = (row.chosen, row.rejected, row.draft) if isinstance(row, Pair) else (row.reply, row.draft)
+    return {reply.author for reply in replies if reply is not None}
 
 
 def purge(held_out: dict[str, list[Pair]], known: set[str]) -> tuple[dict[str, list[Pair]], dict[str, int | bool]]:

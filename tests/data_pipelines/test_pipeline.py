@@ -107,6 +107,23 @@ def test_pairs_lie_in_the_split_of_their_post_and_replies_too(tmp_path):
     assert examples and not examples & (posts["test"] | posts["validation"])
 
 
+def test_who_stands_in_train_only_through_a_reply_to_imitate_leaves_the_held_out_pairs(tmp_path):
+    posts, comments = strong_threads(120)
+    split_of = {post.id: split for split, pair in flat(build(tmp_path, posts, comments)) for post in [pair.post]}
+    ids = {split: next(name for name, where in split_of.items() if where == split) for split in ("train", "test")}
+    lonely = next(post["id"] for post in posts if split_of.get(post["id"]) == "train" and post["id"] != ids["train"])
+    # Only one reply stands under this post: it makes no pair, though it is good enough to imitate.
+    comments = [row for row in comments if row["link_id"] != f"t3_{lonely}" or row["id"].startswith("d")]
+    for row in comments:
+        if row["id"] in (f"d{lonely[1:]}", f"d{ids['test'][1:]}"):
+            row["author"] = "twice_here"
+    dataset = build(tmp_path, posts, comments)
+    assert "twice_here" in {example.reply.author for example in dataset.replies["train"]}
+    pairs = flat(dataset)
+    assert not [p for _, p in pairs if "twice_here" in (p.chosen.author, p.rejected.author)]
+    assert dataset.card["purge"]["gm"]["replier_in_train"] > 0
+
+
 def test_same_input_key_and_seed_give_the_same_pairs(tmp_path):
     rows = strong_threads(60)
     assert flat(build(tmp_path, *rows)) == flat(build(tmp_path, *rows))

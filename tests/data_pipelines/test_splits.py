@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from data_pipelines import splits
 from data_pipelines.identity import Hasher
 from data_pipelines.near_duplicates import Clusters
-from data_pipelines.records import Pair, Post, Reply, Thread
+from data_pipelines.records import Example, Pair, Post, Reply, Thread
 from data_pipelines.sources.reddit_dump import TRAITS
 
 HASHER = Hasher(b"a key")
@@ -59,6 +59,11 @@ def test_purge_of_posters_and_repliers():
     left, report = splits.purge({"test": held_out["test"] * 2, "validation": []}, {"r5"})
     assert len(left["test"]) == 4
     assert report == {"held_out_pairs": 6, "poster_in_train": 0, "replier_in_train": 2, "repliers_purged": True}
+
+
+def test_people_of_replies_to_imitate_are_known_too():
+    post, reply, draft = Post("p", "c", "t", "b", author="a"), Reply("1", "p", "x", "b"), Reply("2", "p", "x", "c")
+    assert splits.people([Example("gm", post, reply), Example("im", post, reply, draft=draft)]) == {"a", "b", "c"}
 
 
 def test_repliers_of_a_small_site_stay():
