@@ -61,19 +61,35 @@ def main(argv: Sequence[str]) -> None:
         raise cli.UserError(f"--batch_size {args.batch_size}: give 1 or more.")
     if os.path.exists(args.output) and os.path.exists(args.input) and os.path.samefile(args.input, args.output):
         raise cli.UserError("--input and --output are the same file. Choose another --output.")
+    from llumi_jax.training.signals import Stopped, StopRequest
+
+    with StopRequest() as stop:
+        try:
+            total = _generate(args, mode, stop.check)
+        except Stopped:
+            print(f"Stopped on a signal; whole replies are saved in {args.output}. The same command again goes on.")
+        else:
+            print(f"{total} posts: {args.output}")
+
+
+def _generate(args: Any, mode: str, check: Callable[[], None]) -> int:
+    """Writes what is not written yet and returns how many posts there are. What `check` raises ends it soon."""
     from llumi_jax.inference import files
     from llumi_jax.inference.sampling import Sampling
 
+    files.check_input(args.input)
     sampling = Sampling(args.temperature, args.top_k, args.top_p, args.min_p, args.repetition_penalty, args.max_tokens)
     posts = functools.partial(files.read_posts, args.input, need_draft=mode == "im")
     total = sum(1 for _ in posts())  # one reading to find every mistake before hours of work
     if not total:
         raise cli.UserError(f'{args.input} holds no posts. Each line is {{"id", "title", "body"}}.')
 
+    check()
     from llumi_jax.inference import cascade, writers
 
     roles = cascade.MODES[mode]
     cascade_ = cascade.Cascade(writers.load({role: getattr(args, role) for role in roles}, dtype=args.dtype))
+    check()
     if cascade_.banner:
         print(cascade_.banner, file=sys.stderr)
     settings = provenance(cascade_, mode, sampling, args.seed, args.dtype)
@@ -81,8 +97,13 @@ def main(argv: Sequence[str]) -> None:
     with files.open_output(args.output, settings, ids) as output:
         if output.done:
             print(f"{output.done} of {total} posts are in {args.output} already; going on.", file=sys.stderr)
-        write_all(cascade_, posts(), total, output, settings, sampling, min(args.batch_size, total))
-    print(f"{total} posts: {args.output}")
+        write_all(cascade_, posts(), total, output, settings, sampling, min(args.batch_size, total), check)
+        if output.done != total:
+            raise cli.UserError(
+                f"{args.input} changed while it was read: it held {total} posts, {output.done} are answered. "
+                "Leave the file alone and run the same command again."
+            )
+    return total
 
 
 def provenance(cascade: "Cascade", mode: str, sampling: "Sampling", seed: int, dtype: str) -> dict[str, Any]:
@@ -111,8 +132,9 @@ def write_all(
     settings: dict[str, Any],
     sampling: "Sampling",
     batch_size: int,
+    check: Callable[[], None] = lambda: None,
 ) -> None:
-    """Writes window after window of the input.
+    """Writes window after window of the input. What `check` raises, asked every few tokens, drops the current one.
 
     A window that a kill interrupted is written again as a whole: the same replies then stand side by side as before,
     and come out the same to the last bit. Lines that are on the disk already are not repeated.
@@ -133,6 +155,7 @@ def write_all(
                 settings["mode"],
                 batch_size=batch_size,
                 on_done=tick,
+                check=check,
             )
             output.write([record(result, settings) for result in results[output.done - begin :]])
 

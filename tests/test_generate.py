@@ -1,5 +1,6 @@
 """`python -m llumi_jax.generate`: its contract, its errors, and kill -9 at random moments."""
 
+import itertools
 import json
 import os
 import random
@@ -11,6 +12,7 @@ import time
 import pytest
 
 from llumi_jax import cli, generate
+from llumi_jax.inference import files
 from tests import tiny
 
 hf_model, tokenizer, model_folder = tiny.hf_model, tiny.tokenizer, tiny.model_folder  # fixtures
@@ -132,6 +134,73 @@ def test_other_mistakes(tmp_path, flags):
     (tmp_path / "empty.jsonl").write_text("\n")
     with pytest.raises(cli.UserError, match="holds no posts"):
         generate.main(["--gm", "d", "--input", str(tmp_path / "empty.jsonl"), "--output", str(tmp_path / "o")])
+
+
+FOREIGN = {
+    "a letter": b"Dear all, this took me a week.",
+    "posts without a last line end": b'{"id": "p0", "title": "Title", "body": "x"}',
+    "the replies of another input": b'{"id": "p9", "gm": "Hel',
+    "lines": b'{"id": "p0", "provenance": "mine"}\n',
+}
+
+
+@pytest.mark.parametrize("content", FOREIGN.values(), ids=FOREIGN)
+def test_a_file_that_is_not_ours_is_left_as_it_is(tmp_path, content):
+    path = tmp_path / "out.jsonl"
+    path.write_bytes(content)
+    with pytest.raises(cli.UserError, match="did not write|not a line that this command wrote"):
+        with files.open_output(path, {"seed": 0}, iter(["p0", "p1"])):
+            pass
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("size", range(1, 70))
+def test_a_torn_first_line_of_ours_is_cut_wherever_it_broke(tmp_path, size):
+    line = {"id": "pä", "gm": "Hello", "im": None, "safety": [], "provenance": {"seed": 0}}
+    path = tmp_path / "out.jsonl"
+    path.write_bytes(json.dumps(line, ensure_ascii=False).encode()[:size])
+    with files.open_output(path, {"seed": 0}, iter(["pä"])) as output:
+        assert output.done == 0 and path.read_bytes() == b""
+
+
+def test_a_pipe_is_refused_since_it_can_be_read_once_only(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for source, message in ((tmp_path / "pipe", "read more than once"), (tmp_path, "folder"), ("nowhere", "no such")):
+        with pytest.raises(cli.UserError, match=message):
+            generate.main(["--gm", "d", "--input", str(source), "--output", str(tmp_path / "o")])
+    with pytest.raises(cli.UserError, match="no plain file"), files.open_output(tmp_path / "pipe", {}, iter(())):
+        pass
+
+
+def test_an_input_that_shrinks_meanwhile_is_no_success(flags, tmp_path, monkeypatch):
+    read = files.read_posts
+    monkeypatch.setattr(files, "read_posts", lambda *a, **k: itertools.islice(read(*a, **k), next(lengths)))
+    lengths = iter([11, 11, 5])  # counted, compared, written
+    with pytest.raises(cli.UserError, match="held 11 posts, 5 are answered"):
+        generate.main(flags)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_with_0_and_the_rest_comes_out_the_same(flags, tmp_path, number, capsys):
+    generate.main(flags)
+    expected = (tmp_path / "out.jsonl").read_bytes()
+    flags = [*flags, "--output", str(tmp_path / "stopped.jsonl")]
+    real, windows = files.Output.write, []
+
+    def write(self, records):
+        real(self, records)
+        windows.append(len(records))
+        signal.raise_signal(number)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
+        patch.setattr(files.Output, "write", write)
+        cli.run(generate.main, flags)
+    assert ended.value.code == 0 and len(windows) == 1
+    assert "The same command again goes on" in capsys.readouterr().out
+    stopped = (tmp_path / "stopped.jsonl").read_bytes()
+    assert stopped and expected.startswith(stopped) and stopped != expected
+    generate.main(flags)
+    assert (tmp_path / "stopped.jsonl").read_bytes() == expected
 
 
 def command(arguments):

@@ -66,15 +66,19 @@ class Cascade:
         *,
         batch_size: int = 8,
         on_done: Callable[[], None] = lambda: None,
+        check: Callable[[], None] = lambda: None,
     ) -> list[Result]:
-        """Writes for many posts side by side. `on_done` hears of every finished reply."""
+        """Writes for many posts side by side. `on_done` hears of every finished reply.
+
+        `check` is called every few tokens; what it raises ends the writing.
+        """
         triage = [tuple(self.hooks.triage(post)) for post in posts]
         replies: list[dict[str, Reply]] = [{} for _ in posts]
         drafts = [post.draft for post in posts]
         going_on = list(range(len(posts)))
         for role in MODES[mode]:
             tasks = {i: (posts[i], drafts[i]) for i in going_on}
-            for i, reply in self._run_role(role, tasks, sampling, seed, batch_size, on_done).items():
+            for i, reply in self._run_role(role, tasks, sampling, seed, batch_size, on_done, check).items():
                 replies[i][role], drafts[i] = reply, reply.text
             going_on = [i for i in going_on if replies[i][role].finish != "withheld"]
         return [Result(*each) for each in zip(posts, triage, replies, strict=True)]
@@ -126,6 +130,7 @@ class Cascade:
         seed: int,
         batch_size: int,
         on_done: Callable[[], None],
+        check: Callable[[], None],
     ) -> dict[int, Reply]:
         writer, done = self.writers[role], {}
         for attempt in range(self.attempts):
@@ -138,7 +143,7 @@ class Cascade:
                         done[i] = _too_long(role, error)
             heard = (lambda _: None) if attempt else (lambda _: on_done())
             written = writer.engine.generate(
-                list(requests.values()), writer.adapter, batch_size=batch_size, on_done=heard
+                list(requests.values()), writer.adapter, batch_size=batch_size, on_done=heard, check=check
             )
             for i, completion in zip(requests, written, strict=True):
                 reply = self._judge(tasks[i][0], role, completion, attempt)

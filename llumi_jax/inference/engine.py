@@ -106,10 +106,12 @@ class Engine:
         *,
         batch_size: int = 8,
         on_done: Callable[[int], None] | None = None,
+        check: Callable[[], None] = lambda: None,
     ) -> list[Completion]:
         """Writes many replies, `batch_size` side by side; a slot that ends takes the next request at once.
 
-        `on_done` hears the index of each request as its reply ends.
+        `on_done` hears the index of each request as its reply ends. `check` is called every few tokens; what it
+        raises ends the writing.
         """
         if not requests:
             return []
@@ -121,11 +123,13 @@ class Engine:
             while True:
                 for slot in range(batch_size):
                     while slot not in held and (index := next(waiting, None)) is not None:
+                        check()
                         batch.admit(slot, requests[index])
                         held[slot] = index
                         self._collect(batch, held, done, on_done)
                 if not held:
                     return [c for c in done if c is not None]
+                check()
                 batch.advance(slots.CHUNK)
                 self._collect(batch, held, done, on_done)
 

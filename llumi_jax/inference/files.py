@@ -14,6 +14,18 @@ from llumi_jax.cli import UserError
 _TEXTS = ("title", "body", "draft")
 
 
+def check_input(path: str | os.PathLike) -> None:
+    """Refuses what cannot be read twice: once to find every mistake, once to write.
+
+    Raises:
+      UserError: it is missing, a folder or a pipe.
+    """
+    if not Path(path).exists():
+        raise UserError(f"--input {path}: no such file. Check the path.")
+    if not Path(path).is_file():
+        raise UserError(f"--input {path} is a pipe or a folder, and is read more than once. Give a file of its own.")
+
+
 def read_posts(path: str | os.PathLike, need_draft: bool = False) -> Iterator[dict[str, Any]]:
     """Yields {"id", "title", "body", "draft"} of each line, one at a time.
 
@@ -86,9 +98,11 @@ def open_output(path: str | os.PathLike, settings: dict[str, Any], ids: Iterator
       ids: the ids of the input, in order.
 
     Raises:
-      UserError: another process writes it, or it was made from other settings or another input.
+      UserError: another process writes it, it was made from other settings or another input, or it is not ours.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise UserError(f"--output {path} is no plain file. Choose another --output.")
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a+b") as file:
         try:
@@ -99,6 +113,7 @@ def open_output(path: str | os.PathLike, settings: dict[str, Any], ids: Iterator
         whole, done = 0, 0
         for line in file:
             if not line.endswith(b"\n"):
+                _check_tail(line, path, done, next(ids, None))
                 break
             done += 1
             _check_line(line, f"{path}:{done}", settings, next(ids, None))
@@ -108,15 +123,25 @@ def open_output(path: str | os.PathLike, settings: dict[str, Any], ids: Iterator
         yield Output(file, path, done)
 
 
+_WAY_OUT = "Choose another --output, or remove the file."
+
+
+def _check_tail(tail: bytes, path: Path, done: int, expected_id: str | int | None) -> None:
+    """Lets a half-written last line go only where it can be ours: after whole lines of ours, or begun like one."""
+    ours = f'{{"id": {json.dumps(expected_id, ensure_ascii=False)}, "gm": '.encode()
+    if not done and not tail.startswith(ours) and not ours.startswith(tail):
+        raise UserError(f"{path} holds something that this command did not write. {_WAY_OUT}")
+
+
 def _check_line(line: bytes, where: str, settings: dict[str, Any], expected_id: str | int | None) -> None:
-    way_out = "Choose another --output, or remove the file."
     try:
         record = json.loads(line)
         found, provenance = record["id"], record["provenance"]
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{where} is not a line that this command wrote. {way_out}") from None
+        known = {key: provenance.get(key) for key in settings}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(f"{where} is not a line that this command wrote. {_WAY_OUT}") from None
     if found != expected_id:
-        raise UserError(f"{where} holds id {found!r}, the input has {expected_id!r}: another input made it. {way_out}")
+        raise UserError(f"{where} holds id {found!r}, the input has {expected_id!r}: another input made it. {_WAY_OUT}")
     for key, value in settings.items():
-        if provenance.get(key) != value:
-            raise UserError(f"{where} was made with another {key} ({provenance.get(key)!r}, now {value!r}). {way_out}")
+        if known[key] != value:
+            raise UserError(f"{where} was made with another {key} ({known[key]!r}, now {value!r}). {_WAY_OUT}")
