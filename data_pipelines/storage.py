@@ -4,8 +4,11 @@ import contextlib
 import io
 import json
 import os
+import platform
+import re
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 from data_pipelines.export import KINDS
@@ -15,6 +18,9 @@ from llumi_jax.cli import UserError
 
 BUILDER = "llumi_pairs"
 CARD = "card.json"
+_BUILDING = ".building-"
+_ASIDE = ".replaced-"
+_ABANDONED_AFTER = 3600  # Seconds.
 
 
 def quiet_tfds():
@@ -81,10 +87,12 @@ def write(dataset: Dataset, hasher: Hasher, name: str, out: Path) -> None:
     from data_pipelines.llumi_pairs import LlumiConfig, LlumiPairs
 
     out.mkdir(parents=True, exist_ok=True)
+    _sweep(out)
+    _roll_back(name, out)
     counts = {"pairs": sum(map(len, dataset.pairs.values())), "replies": sum(map(len, dataset.replies.values()))}
-    with tempfile.TemporaryDirectory(prefix=".building-", dir=out, ignore_cleanup_errors=True) as building:
-        kinds = [kind for kind in KINDS if counts[kind]]
-        for kind in kinds:
+    prefix = f"{_BUILDING}{_host()}-{os.getpid()}-"
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=out, ignore_cleanup_errors=True) as building:
+        for kind in (kind for kind in KINDS if counts[kind]):
             config = LlumiConfig(
                 name=f"{name}_{kind}",
                 description=f"{name}, {kind}.",
@@ -93,13 +101,71 @@ def write(dataset: Dataset, hasher: Hasher, name: str, out: Path) -> None:
             )
             with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints the folder under construction as the place.
                 LlumiPairs(config=config, data_dir=building).download_and_prepare()
-        for kind in KINDS:
-            target = out / BUILDER / f"{name}_{kind}"
-            shutil.rmtree(target, ignore_errors=True)
-            if kind in kinds:
-                target.parent.mkdir(exist_ok=True)
-                os.replace(Path(building) / BUILDER / target.name, target)
+        _replace(name, Path(building), out)
     write_card(dataset.card, name, out)
+
+
+def _replace(name: str, building: Path, out: Path) -> None:
+    """Puts the new configs in the place of the old ones, which stand aside until all are there."""
+    aside = out / f"{_ASIDE}{name}"
+    aside.mkdir()
+    targets = [out / BUILDER / f"{name}_{kind}" for kind in KINDS]
+    for target in targets:
+        if target.exists():
+            os.replace(target, aside / target.name)
+    for target in targets:
+        made = building / BUILDER / target.name
+        if made.exists():
+            target.parent.mkdir(exist_ok=True)
+            os.replace(made, target)
+    # One step from "the old build counts" to "the new one does"; what was moved goes with the folder of this build.
+    os.replace(aside, building / "replaced")
+
+
+def _roll_back(name: str, out: Path) -> None:
+    """Puts back what a build that was killed half-way had moved aside."""
+    aside = out / f"{_ASIDE}{name}"
+    if not aside.is_dir():
+        return
+    for old in aside.iterdir():
+        target = out / BUILDER / old.name
+        shutil.rmtree(target, ignore_errors=True)
+        target.parent.mkdir(exist_ok=True)
+        os.replace(old, target)
+    aside.rmdir()
+
+
+def _sweep(out: Path) -> None:
+    """Deletes the folders of builds that were killed: they hold texts, and nobody else would ever remove them."""
+    for folder in out.glob(f"{_BUILDING}*"):
+        if _is_abandoned(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_abandoned(folder: Path) -> bool:
+    """Whether the process of a build is gone, or nothing was written there for an hour."""
+    host, _, process = folder.name.removeprefix(_BUILDING).rpartition("-")[0].rpartition("-")
+    if host == _host() and process.isdecimal() and not _is_running(int(process)):
+        return True
+    try:
+        newest = max(path.stat().st_mtime for path in (folder, *folder.rglob("*")))
+    except FileNotFoundError:  # Something there was moved or removed just now, so somebody is at work.
+        return False
+    return time.time() - newest > _ABANDONED_AFTER
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _host() -> str:
+    return re.sub(r"[^A-Za-z0-9.]", "_", platform.node())
 
 
 def write_card(card: dict, name: str, out: Path) -> None:

@@ -4,8 +4,10 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import corpus
@@ -103,7 +105,7 @@ def test_show(data, capsys):
         (["--source", "counselchat", "--input", __file__, "--rule", "stric"], "unknown rule.*Did you mean 'strict'"),
         (["--source", "counselchat", "--input", __file__, "--rule", "exposure"], "rule 'exposure'"),
         (["--source", "counselchat", "--input", __file__, "--dataset", "Not this"], "lower-case letters"),
-        (["--source", "counselchat", "--input", __file__], "question_id. is missing: its first line is no header"),
+        (["--source", "counselchat", "--input", __file__], "'question_id' is missing: its first line is no header"),
         (["--source", "counselchat", "--inptu", "x"], "unknown argument '--inptu'.*Did you mean '--input'"),
     ],
 )
@@ -132,6 +134,53 @@ def test_a_full_disk_leaves_no_half_dataset(rows, data, tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left"):
         build.main([*rows, "--out", str(tmp_path), "--seed", "5"])
     assert files(tmp_path) == before
+
+
+class Killed(BaseException):
+    """Ends a build where it stands; unlike kill -9 it cannot keep the temporary folder from being removed."""
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 4])
+def test_a_build_killed_while_it_replaces_loses_nothing(data, tmp_path, monkeypatch, step):
+    out, building = tmp_path / "out", tmp_path / "building"
+    shutil.copytree(data, out)
+    shutil.copytree(data / "llumi_pairs", building / "llumi_pairs")
+    for path in building.rglob("*.json"):
+        path.write_text("new")
+    before, steps, replace = files(out), [], os.replace
+
+    def killed(source, target):
+        steps.append(source)
+        if len(steps) > step:
+            raise Killed
+        replace(source, target)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(storage.os, "replace", killed)
+        storage._replace("reddit_dump_strict", building, out)
+    storage._roll_back("reddit_dump_strict", out)
+    assert files(out) == before
+    assert not list(out.glob(".*"))
+
+
+def test_folders_of_killed_builds_are_swept(tmp_path):
+    done = subprocess.Popen([sys.executable, "-c", ""])
+    done.wait()
+    hour_ago = time.time() - 3700
+    for name in (
+        f".building-{storage._host()}-{done.pid}-gone",
+        f".building-{storage._host()}-{os.getpid()}-mine",
+        f".building-elsewhere-{done.pid}-busy",
+        f".building-elsewhere-{done.pid}-left",
+        ".building-older",
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "text").write_text("what a person wrote")
+        if name.endswith(("left", "older")):
+            os.utime(tmp_path / name / "text", (hour_ago, hour_ago))
+            os.utime(tmp_path / name, (hour_ago, hour_ago))
+    storage._sweep(tmp_path)
+    assert {path.name.rsplit("-")[-1] for path in tmp_path.iterdir()} == {"mine", "busy"}
 
 
 def command(*argv: str, module: str = "data_pipelines.build") -> subprocess.CompletedProcess:
