@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from data_pipelines import eligibility, privacy
 from data_pipelines.funnel import Funnel
+from data_pipelines.names import mask_names
 from data_pipelines.near_duplicates import Clusters
 from data_pipelines.records import Post, Reply, Thread, Traits, known
 
@@ -30,7 +31,7 @@ def threads(records: Iterable[Post | Reply], traits: Traits, funnel: Funnel) -> 
         for post_id, group in replies.items()
     ]
     funnel.drop("post_without_replies", _posts_kept(posts) - len(found) if traits.posts_are_rows else 0)
-    return found
+    return mask_names(found)
 
 
 def _posts_kept(posts: dict[str, Post | None]) -> int:

@@ -7,7 +7,7 @@ they are the one number that a reader may need.
 import re
 from collections.abc import Callable
 
-PLACEHOLDERS = ("[USER]", "[URL]", "[EMAIL]", "[PHONE]", "[IP]", "[ADDRESS]", "[POSTCODE]", "[BIRTHDATE]")
+PLACEHOLDERS = ("[USER]", "[URL]", "[EMAIL]", "[PHONE]", "[IP]", "[ADDRESS]", "[POSTCODE]", "[BIRTHDATE]", "[ACCOUNT]")
 
 # Digits only, without country code or leading 0/1. Short codes (988, 741741, 116123, 131114, …) have fewer digits
 # than anything masked here.
@@ -38,6 +38,30 @@ _DOTTED = re.compile(rf"\w\.(?:{_TLD})\b", re.I)
 _BORN = re.compile(r"born|birth|d\.?o\.?b", re.I)
 _CODE = re.compile(r"zip|post\s?code|postal", re.I)
 
+_SORT_CODE = re.compile(r"\bsort\s?-?codes?", re.I)
+# Three pairs of digits that are no date in any order: no pair may be a month.
+_NO_DATE = r"(?:1[3-9]|[2-9]\d|00)-(?:1[3-9]|[2-9]\d|00)-\d\d"
+# At least one digit, so that "::" in other uses stays.
+_SHORT_IPV6 = re.compile(
+    r"(?<![\w:])(?=[0-9a-f:]*\d)(?:[0-9a-f]{1,4}(?::[0-9a-f]{1,4}){0,6})?::(?:[0-9a-f]{1,4}(?::[0-9a-f]{1,4}){0,6})?(?![\w:])",
+    re.I,
+)
+# In lower case only kinds of street that are hardly anything else, and no word before them that counts or measures.
+_LOWER_STREET = re.compile(
+    r"\d[a-z]?\s.*\b(?:street|avenue|road|lane|boulevard|crescent|terrace|st|ave|rd|blvd)\b", re.I
+)
+_NO_STREET_NAME = (
+    r"(?:a|an|the|this|that|my|our|your|his|her|their|of|on|in|at|to|by|from|for|and|or|down|up|off|per|each|every|"
+    r"more|other|different|long|open|hard|country|main|side|back|way|one|lane|street|road|people|men|women|children|"
+    r"seconds?|minutes?|mins?|hours?|hrs?|days?|nights?|weeks?|months?|years?|yrs?|times?|miles?|km|metres?|meters?|"
+    r"feet|blocks?|steps?|houses?|cars?|buses|kids?|friends?|doors?|am|pm|percent|mg|ml)"
+)
+_LOWER_ADDRESS = re.compile(
+    rf"\b\d{{1,5}}[a-z]?\s+(?:(?!{_NO_STREET_NAME}\b)[a-z][\w'’-]+\s+){{1,3}}"
+    r"(?:street|avenue|road|lane|boulevard|crescent|terrace|st|ave|rd|blvd)\b",
+    re.I,
+)
+
 # (cheap test whether the pattern can match at all, pattern, placeholder): most texts fail every test.
 _RULES: tuple[tuple[Callable[[str], object], re.Pattern[str], str], ...] = (
     (_has("]("), re.compile(r"\[([^\]\[]{1,300})\]\((?:https?://|www\.|/)[^\s)]*\)"), r"\1 [URL]"),
@@ -53,7 +77,7 @@ _RULES: tuple[tuple[Callable[[str], object], re.Pattern[str], str], ...] = (
     ),
     (
         _has("://", "www.", "WWW."),
-        re.compile(r"(?:https?://|ftp://|www\.)[^\s<>\]]*[^\s<>\].,;:!?)\"'”’]", re.I),
+        re.compile(r"(?:https?://|ftp://|www\.)(?:\[[0-9a-f:.]+\])?[^\s<>\]]*[^\s<>\].,;:!?)\"'”’]", re.I),
         "[URL]",
     ),
     (
@@ -61,14 +85,15 @@ _RULES: tuple[tuple[Callable[[str], object], re.Pattern[str], str], ...] = (
         re.compile(rf"(?<![\w@.\[/-])(?:[a-z0-9-]+\.)+(?:{_TLD})(?:/[^\s<>\])]*)?(?![\w@-]|\.\w)", re.I),
         "[URL]",
     ),
-    (_has("u/", "U/"), re.compile(r"(?<![\w/])/?u/[\w-]{3,30}", re.I), "[USER]"),
-    (_has("@"), re.compile(r"(?<![\w@./\[])@\w[\w.]{1,29}\b"), "[USER]"),
+    (_has("u/", "U/", "ser/", "SER/"), re.compile(r"(?<![\w/])/?u(?:ser)?/[\w-]{3,30}", re.I), "[USER]"),
+    (_has("@"), re.compile(r"(?<![\w@./\[])(?:@\w[\w.]{1,29}\b)+"), "[USER]"),
     (
         _DIGIT.search,
         re.compile(r"(?<![\d.])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?!\.?\d)"),
         "[IP]",
     ),
     (_DIGIT.search, re.compile(r"(?<![\w:])(?:[0-9a-f]{1,4}:){7}[0-9a-f]{1,4}(?![\w:])", re.I), "[IP]"),
+    (_has("::"), _SHORT_IPV6, "[IP]"),
     (
         _BORN.search,
         re.compile(
@@ -84,6 +109,13 @@ _RULES: tuple[tuple[Callable[[str], object], re.Pattern[str], str], ...] = (
         ),
         "[ADDRESS]",
     ),
+    (_LOWER_STREET.search, _LOWER_ADDRESS, "[ADDRESS]"),
+    (
+        _has("sort", "Sort", "SORT"),
+        re.compile(rf"{_SORT_CODE.pattern}[\s:]*(?:is|are|was)?[\s:]*\d\d([ -]?)\d\d\1\d\d\b", re.I),
+        "[ACCOUNT]",
+    ),
+    (_DIGIT.search, re.compile(rf"(?<![\w-]){_NO_DATE}(?![\w-])"), "[ACCOUNT]"),
     (_DIGIT.search, re.compile(r"\b[A-Z]{1,2}\d[A-Z\d]?\s?\d[A-Z]{2}\b|\b[A-Z]\d[A-Z]\s\d[A-Z]\d\b"), "[POSTCODE]"),
     (
         _CODE.search,
@@ -92,6 +124,8 @@ _RULES: tuple[tuple[Callable[[str], object], re.Pattern[str], str], ...] = (
     ),
     (_DIGIT.search, re.compile(r"(?<=\b[A-Z]{2} )\d{5}(?:-\d{4})?\b"), "[POSTCODE]"),
 )
+# A link that stood in brackets of its own.
+_BRACKETED = re.compile(r"\[{2,}URL\]{2,}")
 # 7 to 15 digits with the separators that people use, not inside a longer number, an amount or a range of years.
 _PHONE = re.compile(r"(?<![\w$£€.#/])(?:\+|00)?\(?\d(?:[\s().\-–/]{0,2}\d){6,14}(?![\w%]|[.,]\d)")
 _NOT_PHONE = re.compile(
@@ -113,7 +147,7 @@ def mask(text: str) -> str:
     for may_match, pattern, placeholder in _RULES:
         if may_match(text):
             text = pattern.sub(placeholder, text)
-    return _PHONE.sub(_phone, text)
+    return _BRACKETED.sub("[URL]", _PHONE.sub(_phone, text))
 
 
 def has_placeholder(text: str) -> bool:
