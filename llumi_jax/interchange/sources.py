@@ -12,7 +12,16 @@ from typing import Any
 from llumi_jax.cli import UserError
 from llumi_jax.interchange import hub, packages, tensors, tokenizers
 from llumi_jax.interchange.gguf import GGUFFile
-from llumi_jax.interchange.locations import Location, base_of, base_spec, license_of, resolve, root_of, tokenizer_folder
+from llumi_jax.interchange.locations import (
+    Location,
+    base_of,
+    base_spec,
+    is_remote,
+    license_of,
+    resolve,
+    root_of,
+    tokenizer_folder,
+)
 from llumi_jax.models import families
 from llumi_jax.models.config import DecoderConfig
 from llumi_jax.safety import banner
@@ -74,17 +83,22 @@ def load_models(specs: Sequence[str], *, dtype: Any = "float32", shardings: Mapp
 
 def load_config(spec: str) -> DecoderConfig:
     """A model's sizes and switches, without its weights. For a few hub ids it needs no hub."""
-    if not Path(spec).exists() and hub.is_id(spec):
+    return _config(spec)
+
+
+def _config(spec: str, near: Path | None = None) -> DecoderConfig:
+    if is_remote(spec, near):
         try:
             folder = hub.fetch(spec, weights=False, tokenizer=False)
         except UserError:
             if spec in hub.KNOWN_CONFIGS:
                 return hub.KNOWN_CONFIGS[spec]
             raise
-        return families.config_from_hf(read_json(folder / "config.json"))
-    location = resolve(spec)
+        if (folder / "config.json").exists():
+            return families.config_from_hf(read_json(folder / "config.json"))
+    location = resolve(spec, near)
     if location.kind == "adapter":
-        return load_config(base_of(location).spec)
+        return _config(base_spec(location), location.path)
     if location.kind == "gguf":
         return GGUFFile(location.path).config
     if location.kind == "hf":
@@ -176,21 +190,21 @@ class _Loader:
             model = dataclasses.replace(model, lora=lora, lora_config=lora_config)
         ids = model.manifest.get("token_ids") or _token_ids(model.tokenizer)
         own = {key: stage.get(key) for key in ("role", "objective", "prompt_version", "max_prompt_tokens")}
-        manifest = {**model.manifest, **own, "token_ids": ids, "base": stage["base"], "stage": stage}
+        manifest = {**model.manifest, **own, "token_ids": ids, "base": base.spec, "stage": stage}
         manifest |= {"spec": location.spec, "kind": "stage", "path": str(location.path), "name": stage["name"]}
         return dataclasses.replace(model, manifest=manifest)
 
     def _adapter(self, location: Location) -> LoadedModel:
         from llumi_jax.interchange import peft
 
-        base = base_spec(location)
-        model = self._merged(base_of(location))
+        base = base_of(location)
+        model = self._merged(base)
         lora, lora_config = peft.read(location.path, model.config)
         own = {
             "spec": location.spec,
             "kind": "adapter",
             "path": str(location.path),
-            "base": base,
+            "base": base.spec,
             "name": location.path.name,
         }
         return dataclasses.replace(model, lora=lora, lora_config=lora_config, manifest={**model.manifest, **own})

@@ -11,7 +11,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 from llumi_jax.cli import UserError
-from llumi_jax.interchange import sources, tensors
+from llumi_jax.interchange import hub, peft, sources, tensors
 from llumi_jax.models import decoder, lora
 from llumi_jax.models.lora import LoraConfig
 
@@ -147,6 +147,56 @@ def test_a_spec_that_names_nothing_says_what_to_do(spec, message, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(UserError, match=message):
         sources.load_model(spec)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("runs/gm_dp0", "Did you mean 'gm_dpo'.*runs is a folder here, so the hub was not asked"),
+        ("runs/other", "so the hub was not asked"),
+        ("rusn/gm_dpo", "Did you mean 'runs'"),
+        ("./runs/gm_dp0", "Did you mean 'gm_dpo'"),
+        ("rums", "Did you mean 'runs'"),
+        ("/nowhere/gm_dpo", "no model at"),
+    ],
+)
+@pytest.mark.parametrize("load", [sources.load_model, sources.load_config])
+def test_a_mistyped_path_never_leaves_this_machine(spec, message, load, tmp_path, monkeypatch):
+    (tmp_path / "runs" / "gm_dpo").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(hub, "fetch", lambda *a, **k: pytest.fail("asked the hub"))
+    with pytest.raises(UserError, match=message):
+        load(spec)
+
+
+def test_a_hub_id_is_asked_of_the_hub_beside_folders_of_other_names(tmp_path, make_hf, monkeypatch):
+    make_hf(tmp_path / "fetched", "llama")
+    (tmp_path / "models" / "Some-1B-Instruct").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(hub, "fetch", lambda model_id, **_: {"Owner/Some-1B-Instruct": tmp_path / "fetched"}[model_id])
+    assert sources.load_config("Owner/Some-1B-Instruct").hidden_size == 48
+
+
+def test_an_adapter_with_its_base_beside_it(tmp_path, make_hf, monkeypatch):
+    """From elsewhere, its base is named so that it is found from there; hub bases need no weights for their sizes."""
+    make_hf(tmp_path / "adapter" / "base", "llama")
+    base = sources.load_model(str(tmp_path / "adapter" / "base"))
+    setup = LoraConfig(rank=2, alpha=4.0, targets=("q", "v"))
+    peft.write(tmp_path / "adapter", _random_lora(setup, base.config, 0), setup, base.config, "base")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert sources.load_config("../adapter") == base.config
+    loaded = sources.load_model("../adapter")
+    assert loaded.lora is not None and sources.load_config(loaded.manifest["base"]) == base.config
+
+    config = json.loads((tmp_path / "adapter" / peft.CONFIG).read_text())
+    config["base_model_name_or_path"] = "Owner/base"
+    (tmp_path / "adapter" / peft.CONFIG).write_text(json.dumps(config))
+    asked = []
+    fetch = lambda model_id, **how: asked.append((model_id, how)) or tmp_path / "adapter" / "base"
+    monkeypatch.setattr(hub, "fetch", fetch)
+    assert sources.load_config("../adapter") == base.config
+    assert asked == [("Owner/base", {"weights": False, "tokenizer": False})]
 
 
 def test_other_folders_are_told_apart(tmp_path, make_hf, make_stage):
