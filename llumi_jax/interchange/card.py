@@ -9,7 +9,25 @@ _ROLES = {
     "gm": "drafts a supportive reply to a post in an online peer support community",
     "im": "revises a volunteer's draft of a reply in an online peer support community",
 }
-_SHOWN = ("objective", "steps", "epochs", "beta", "peak_value", "optimizer", "seed")
+# Of a stage's model.json: keys and how they read.
+_RECIPE = {
+    "steps": "Steps",
+    "loss": "Loss",
+    "beta": "Beta",
+    "learning_rate": "Learning rate",
+    "optimizer": "Optimizer",
+    "schedule": "Schedule",
+    "batch_rows": "Rows a step",
+    "row_length": "Tokens of a row",
+    "seed": "Seed",
+}
+_DATA = {
+    "dataset": "Dataset",
+    "pairs": "Pairs trained on",
+    "replies": "Replies trained on",
+    "held_out_pairs": "Held-out pairs",
+}
+_PREFERENCES_ONLY = ("loss", "beta", "pairs")
 
 
 def write(folder: Path, model: LoadedModel, report: dict[str, Any], *, adapter: bool) -> None:
@@ -58,10 +76,30 @@ def _training(manifest: dict[str, Any]) -> str:
     if stage.get("lora"):
         lora = stage["lora"]
         lines.append(f"- LoRA: rank {lora['rank']}, alpha {lora['alpha']}, targets {', '.join(lora['targets'])}")
-    recipe = stage.get("recipe", {})
-    lines += [f"- {key}: {recipe[key]}" for key in _SHOWN if key in recipe]
-    lines += [f"- Data, {key}: {value}" for key, value in stage.get("data", {}).items()]
+    recipe = dict(stage.get("recipe", {}))
+    if not recipe.get("learning_rate"):  # then the schedule's own holds
+        recipe.pop("learning_rate", None)
+    lines += _listed(recipe, _RECIPE, stage["objective"])
+    lines += _listed(stage.get("data", {}), _DATA, stage["objective"])
     return "\n".join(lines)
+
+
+def _listed(values: dict[str, Any], names: dict[str, str], objective: str) -> list[str]:
+    """One line for each value that is there and means something under this objective."""
+    shown = [key for key in names if values.get(key) is not None]
+    if objective == "sft":
+        shown = [key for key in shown if key not in _PREFERENCES_ONLY]
+    return [f"- {names[key]}: {_plain(values[key])}" for key in shown]
+
+
+def _plain(value: Any) -> str:
+    """Numbers and names as a person writes them; a mapping with its name first."""
+    if isinstance(value, dict):
+        named = [str(value["name"])] if "name" in value else []
+        return ", ".join(named + [f"{key} {_plain(each)}" for key, each in value.items() if key != "name"])
+    if isinstance(value, list | tuple):
+        return "; ".join(map(_plain, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _proof(report: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,7 +40,7 @@ def to_hf(checkpoint: str, out: Path, *, dtype: str | None = None, shard_bytes: 
     """Exports a model as a Hugging Face folder, an adapter merged into its base, and returns its report.
 
     Raises parity.ParityError when the files, read back, do not say what the trained weights say; they are then kept
-    in `OUT.partial` for inspection.
+    for inspection, in the folder that the message names.
     """
     with _new_folder(out) as folder:
         model = sources.load_model(checkpoint, dtype=_trained_dtype(checkpoint))
@@ -157,9 +158,7 @@ def _new_folder(out: Path) -> Iterator[Path]:
     """A folder that takes the name `out` only when it is complete. UserError when something is there already."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} exists already. Choose another --out, or remove it first.")
-    partial = out.with_name(f"{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    partial = _unused_folder(out)
     try:
         yield partial
     except parity.ParityError:
@@ -168,3 +167,13 @@ def _new_folder(out: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
         raise
     partial.replace(out)
+
+
+def _unused_folder(out: Path) -> Path:
+    """Makes OUT.partial; where that name is taken, by a failed export or by anything else, OUT.partial-2 and so on."""
+    for number in itertools.count(1):
+        folder = out.with_name(f"{out.name}.partial{f'-{number}' if number > 1 else ''}")
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(parents=True)
+            return folder
+    raise AssertionError("unreachable")

@@ -12,7 +12,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from llumi_jax.cli import UserError
-from llumi_jax.interchange import huggingface, parity, peft, sources, tensors, tokenizers
+from llumi_jax.interchange import card, huggingface, parity, peft, sources, tensors, tokenizers
 from llumi_jax.models import lora
 from llumi_jax.models.lora import LoraConfig
 
@@ -143,7 +143,49 @@ def test_the_proof_refuses_a_corrupt_tensor_and_keeps_the_folder(tmp_path, make_
     report = json.loads((tmp_path / "out.partial" / huggingface.REPORT).read_text())
     assert not report["passed"] and report["problems"]
     monkeypatch.undo()
-    assert huggingface.to_hf(str(tmp_path / "hf"), tmp_path / "out")["passed"]  # over the rest of the failed try
+    kept = _contents(tmp_path / "out.partial")
+    assert huggingface.to_hf(str(tmp_path / "hf"), tmp_path / "out")["passed"]
+    assert _contents(tmp_path / "out.partial") == kept  # the failed try can still be looked at
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["hf", "out", "out.partial"]
+
+
+def _contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+TRAINED = {
+    "recipe": {
+        "objective": "dpo", "loss": "sigmoid", "beta": 0.1, "steps": 1400, "learning_rate": 0.0, "seed": 12345,
+        "optimizer": {"name": "adamw", "weight_decay": 0.0, "clip_norm": 1.0}, "lora": None, "batch_rows": 8,
+        "schedule": [{"name": "constant", "value": 1e-5, "steps": 10}, {"name": "cosine", "peak_value": 1e-4}],
+        "row_length": 1024,
+    },
+    "data": {"dataset": "made:Up/pairs", "pairs": 62, "replies": 120, "held_out_pairs": 0},
+}  # fmt: skip
+
+
+def test_the_card_tells_how_it_was_trained_and_on_what():
+    stage = {"name": "gm_dpo", "objective": "dpo", **TRAINED}
+    lines = card._training({"stage": stage}).splitlines()
+    assert lines[2:] == [
+        "- Stage: gm_dpo (dpo)",
+        "- Steps: 1400",
+        "- Loss: sigmoid",
+        "- Beta: 0.1",
+        "- Optimizer: adamw, weight_decay 0, clip_norm 1",
+        "- Schedule: constant, value 1e-05, steps 10; cosine, peak_value 0.0001",
+        "- Rows a step: 8",
+        "- Tokens of a row: 1024",
+        "- Seed: 12345",
+        "- Dataset: made:Up/pairs",
+        "- Pairs trained on: 62",
+        "- Replies trained on: 120",
+        "- Held-out pairs: 0",
+    ]
+    stage = {**stage, "objective": "sft", "recipe": {**TRAINED["recipe"], "learning_rate": 5e-4}}
+    text = card._training({"stage": stage})
+    assert "- Learning rate: 0.0005" in text
+    assert not any(word in text for word in ("Beta", "Loss", "Pairs trained"))
 
 
 def test_a_nan_is_no_agreement():
