@@ -65,8 +65,7 @@ class Stops:
         self._flags: dict[str, threading.Event] = {}
 
     def begin(self, session: str) -> threading.Event:
-        """Ends whatever this page had running, and returns the flag of what starts now."""
-        self.stop(session)
+        """Returns the flag of what this page starts now. What it started before has ended: pages wait in one line."""
         self._flags[session] = threading.Event()
         return self._flags[session]
 

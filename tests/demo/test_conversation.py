@@ -53,6 +53,7 @@ def test_what_is_taken_back_leaves_the_page():
 def test_one_flag_for_each_page():
     stops = Stops()
     first, other = stops.begin("a"), stops.begin("b")
+    stops.stop("a")
     second = stops.begin("a")
     assert first.is_set() and not second.is_set() and not other.is_set()
     stops.forget("a")
