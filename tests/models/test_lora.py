@@ -65,9 +65,12 @@ def test_a_tree_holds_the_targets_alone_with_their_shapes():
 
 
 def test_the_start_is_zero_in_a_and_random_in_b():
-    config = LoraConfig(rank=16)
+    config = LoraConfig(rank=16, targets=("q", "k", "v"))  # k and v are of one shape and must still differ
     tree = init(jax.random.key(0), lora=config, config=CONFIG)
-    shapes = lambda tree: jax.tree.map(lambda x: (x.shape, x.dtype), tree)
+
+    def shapes(tree):
+        return jax.tree.map(lambda x: (x.shape, x.dtype), tree)
+
     assert shapes(tree) == shapes(lora.abstract(config, CONFIG))
     factors = [f for owner in tree["layers"].values() for f in owner.values()]
     for f in factors:

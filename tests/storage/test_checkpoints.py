@@ -133,15 +133,15 @@ def test_a_kill_during_a_save_leaves_the_last_whole_checkpoint(tmp_path):
         check=False,
         timeout=120,
     )
-    before = names(folder)
-    assert checkpoints.latest_step(folder) == 1 and names(folder) == before, "looking must change nothing"
     saved = Checkpoints(folder)
     value = {"params": {"w": jnp.zeros(4_000_000)}}
     assert saved.latest == 1
     assert float(saved.restore(abstract(value))["params"]["w"].min()) == 1.0
     saved.save(2, value)
+    saved.wait()
+    assert saved.latest == 2 and not any("tmp" in name for name in names(folder))
+    assert float(saved.restore(abstract(value))["params"]["w"].max()) == 0.0
     saved.close()
-    assert checkpoints.latest_step(folder) == 2 and not any("tmp" in name for name in names(folder))
 
 
 # --- parts and plain trees -----------------------------------------------------------------------------------------
@@ -162,7 +162,6 @@ def test_a_stage_without_a_checkpoint_says_so(tmp_path, there):
     folder = tmp_path / "checkpoints"
     if there:
         folder.mkdir()
-    assert checkpoints.latest_step(folder) is None
     with pytest.raises(UserError, match="holds no checkpoint yet"):
         checkpoints.restore_params(folder, {"w": jax.ShapeDtypeStruct((1,), jnp.float32)})
     assert folder.exists() == there

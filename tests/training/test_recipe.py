@@ -141,8 +141,8 @@ def test_each_kind_of_length_is_enough(length):
         ({"schedule": "constant"}, "config.schedule='constant' must be a mapping"),
         ({"schedule": []}, "config.schedule=.* must be a mapping"),
         ({"schedule": {"name": "constant_schedule"}}, "config.schedule: constant_schedule missing a required argument"),
-        ({"per_pattern": "lora_b"}, "config.per_pattern must be pairs"),
-        ({"per_pattern": (("lora_b", 2.0),)}, "config.per_pattern must be pairs"),
+        ({"per_pattern": "lora_b"}, "config.per_pattern takes pairs"),
+        ({"per_pattern": (("lora_b", 2.0),)}, "config.per_pattern takes pairs"),
     ],
 )  # fmt: skip
 def test_values_are_checked(wrong, message):
