@@ -123,8 +123,9 @@ def test_accumulation_equals_the_big_batch_through_the_decoder():
         model, low = decoder.Decoder(config, dtype=jnp.float64), lora.abstract(lora.LoraConfig(rank=3), config)
         low = double(filled(low, 1, 0.2))
         frozen = {"base": double(filled(decoder.abstract_params(config))), "reference": None}
-        whole, metrics = jitted(DPO, 1, model)(begin(low), frozen, batch())
-        parts, part_metrics = jitted(DPO, 4, model)(begin(low), frozen, batch())
+        rows = batch(reference_logps=np.random.default_rng(0).uniform(-50, -40, (4, ROWS.shape.slots)))
+        whole, metrics = jitted(DPO, 1, model)(begin(low), frozen, rows)
+        parts, part_metrics = jitted(DPO, 4, model)(begin(low), frozen, rows)
         assert all(np.any(g) for g in jax.tree.leaves(gradients(whole)))
         close(gradients(parts), gradients(whole), 1e-6)
         assert value(part_metrics, "loss") == pytest.approx(value(metrics, "loss"), rel=1e-6)
