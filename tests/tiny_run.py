@@ -1,6 +1,6 @@
 """A whole training run in seconds: a random Llama, a tokenizer and a dataset made on the spot, and the train command.
 
-Import the fixtures `tiny_base`, `tiny_data` and `train` into a test file; they are made once a session.
+Import the fixtures `train` and `uninterrupted` into a test file; they are made once a session.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,14 +79,14 @@ def _sentence(rng: random.Random, words: int) -> str:
     return " ".join(rng.choices(_WORDS, k=words))
 
 
-def _thread(rng: random.Random, task: str, name: str) -> tuple[list[dict], list[dict]]:
+def _thread(rng: random.Random, task: str, name: str, words: int) -> tuple[list[dict], list[dict]]:
     """The pairs and the reply examples of one post: three replies, the first of them preferred to both others."""
     post = {
         "thread_id": name, "task": task, "community": "invented", "title": _sentence(rng, 3),
         "body": _sentence(rng, rng.randint(6, 18)), "draft": _sentence(rng, 5) if task == "im" else "",
         "source": "votes",
     }  # fmt: skip
-    best, *others = [_sentence(rng, rng.randint(3, 14)) for _ in range(3)]
+    best, *others = [_sentence(rng, rng.randint(3, words)) for _ in range(2)] + [_sentence(rng, words)]
     pairs = [
         {**post, "pair_id": f"{name}-{i}", "chosen": best, "rejected": other, "probability": 0.9 - 0.2 * i,
          "weight": 1.0 - 0.3 * i, "score_chosen": 9, "score_rejected": i}
@@ -95,8 +95,13 @@ def _thread(rng: random.Random, task: str, name: str) -> tuple[list[dict], list[
     return pairs, [{**post, "reply_id": f"{name}-r", "reply": best, "weight": 1.0}]
 
 
-def save_dataset(data: Path, name: str = "tiny", threads: int = 32, roles: tuple[str, ...] = ("gm", "im")) -> Path:
-    """Writes the TFDS configs `<name>_pairs` and `<name>_replies` with the features of the dataset contract."""
+def save_dataset(
+    data: Path, name: str = "tiny", threads: int = 64, roles: tuple[str, ...] = ("gm", "im"), words: int = 14
+) -> Path:
+    """Writes the TFDS configs `<name>_pairs` and `<name>_replies` with the features of the dataset contract.
+
+    `words` is the length of the longest replies.
+    """
     from data_pipelines.llumi_pairs.llumi_pairs import _FEATURES
     from data_pipelines.storage import quiet_tfds
 
@@ -104,7 +109,7 @@ def save_dataset(data: Path, name: str = "tiny", threads: int = 32, roles: tuple
     rng = random.Random(0)
     splits: dict[str, dict[str, list]] = {"pairs": {}, "replies": {}}
     for split, count in (("train", threads), ("test", 6)):
-        made = [_thread(rng, role, f"{split}-{role}-{i}") for role in roles for i in range(count)]
+        made = [_thread(rng, role, f"{split}-{role}-{i}", words) for role in roles for i in range(count)]
         splits["pairs"][split] = [(pair["pair_id"], pair) for pairs, _ in made for pair in pairs]
         splits["replies"][split] = [(reply["reply_id"], reply) for _, replies in made for reply in replies]
     for kind, rows in splits.items():
@@ -136,7 +141,7 @@ def get_config():
         batch_rows=4,
         max_prompt_tokens=200,
         checkpoint_every=2,
-        samples=1,
+        samples=0,
         sample_tokens=8,
         lora=dict(rank=4, alpha=8.0, rslora=False, targets=("q", "k", "v", "o", "gate", "up", "down")),
     )
@@ -172,7 +177,7 @@ class Train:
     def run(self, workdir: Path, *more: str, **options: Any) -> subprocess.CompletedProcess:
         """Runs the command to its end."""
         process = self.start(workdir, *more, **options)
-        out, err = process.communicate(timeout=300)
+        out, err = process.communicate(timeout=900)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     def finish(self, workdir: Path, *more: str) -> Path:
@@ -181,19 +186,25 @@ class Train:
         assert done.returncode == 0, done.stderr
         return workdir
 
-    def signal_when(self, workdir: Path, seen: Callable[[], bool], number: int, *more: str) -> tuple[int, str, str]:
-        """Starts the command, sends the signal as soon as `seen()`, and returns exit code and both outputs."""
-        with self.watched(workdir, seen, *more) as process:
-            process.send_signal(number)
-            out, err = process.communicate(timeout=300)
-        return process.returncode, out, err
+    def mistake(self, capsys: pytest.CaptureFixture, *arguments: str) -> str:
+        """Runs the command in this process; it must end with exit code 2 and one line, which is returned."""
+        from llumi_jax import cli
+        from llumi_jax import train as command
+
+        with pytest.raises(SystemExit) as ended:
+            cli.run(command.main, arguments)
+        err = capsys.readouterr().err
+        assert ended.value.code == 2, err
+        *before, line = err.splitlines()
+        assert line.startswith("error: ") and not [b for b in before if "error" in b.lower() or "Traceback" in b], err
+        return line
 
     @contextlib.contextmanager
     def watched(self, workdir: Path, seen: Callable[[], bool], *more: str) -> Iterator[subprocess.Popen]:
         """Starts the command and yields when `seen()` holds; kills what is left of it afterwards."""
         process = self.start(workdir, *more)
         try:
-            deadline = time.monotonic() + 300
+            deadline = time.monotonic() + 900
             while not seen():
                 if process.poll() is not None:
                     pytest.fail(f"the run ended ({process.returncode}) before its moment: {process.communicate()}")
@@ -206,33 +217,42 @@ class Train:
             process.communicate()
 
 
-@pytest.fixture(scope="session")
-def tiny_base(tmp_path_factory):
-    return save_base(tmp_path_factory.mktemp("base"))
+# A fixture that several files import is made once for each of them: what takes long is made once for all.
+
+
+_made: dict[str, Any] = {}
+
+
+def _once(name: str, make: Callable[[], Any]) -> Any:
+    if name not in _made:
+        _made[name] = make()
+    return _made[name]
+
+
+def _train(factory: pytest.TempPathFactory) -> Train:
+    base, data = save_base(factory.mktemp("base")), save_dataset(factory.mktemp("data"))
+    return Train(factory.mktemp("train"), base, data)
 
 
 @pytest.fixture(scope="session")
-def tiny_data(tmp_path_factory):
-    return save_dataset(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="session")
-def train(tmp_path_factory, tiny_base, tiny_data):
-    return Train(tmp_path_factory.mktemp("train"), tiny_base, tiny_data)
+def train(tmp_path_factory):
+    """The train command over the tiny base and dataset."""
+    return _once("train", lambda: _train(tmp_path_factory))
 
 
 @pytest.fixture(scope="session")
 def uninterrupted(train, tmp_path_factory):
-    """A work directory of a run that nobody disturbed."""
-    return train.finish(tmp_path_factory.mktemp("whole") / "work")
+    """A work directory of a run of all four stages that nobody disturbed; not to be written to."""
+    folder = tmp_path_factory.mktemp("whole") / "work"
+    return _once("uninterrupted", lambda: train.finish(folder, "--config.samples=1"))
 
 
 # --- what a run leaves behind --------------------------------------------------------------------------------------
 
 
-def digests(workdir: Path) -> dict[str, Any]:
+def digests(workdir: Path, stages: Sequence[str] = STAGES) -> dict[str, Any]:
     """{stage: SHA-256 of parameters and optimiser state, and the position}."""
-    return {s: json.loads((workdir / s / "done.json").read_text())["sha256"] for s in STAGES}
+    return {s: json.loads((workdir / s / "done.json").read_text())["sha256"] for s in stages}
 
 
 def metrics(workdir: Path, stage: str) -> list[dict[str, Any]]:

@@ -12,8 +12,11 @@ from llumi_jax.cli import UserError
 
 
 def _orbax():
+    import absl.logging
     from orbax.checkpoint import v1  # slow to import, and of no use to `--help`
 
+    # What fails in the background is raised by `wait`; logged as well, tracebacks would bury the line that says so.
+    absl.logging.set_verbosity(absl.logging.FATAL)
     return v1
 
 
