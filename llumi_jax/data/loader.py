@@ -19,7 +19,7 @@ def row_order(rows: int, seed: int, positions: np.ndarray) -> np.ndarray:
 
     Args:
       rows: rows of the dataset.
-      seed: of the run and stage.
+      seed: of the run.
       positions: int64 positions in the stream, from 0.
     """
     import tensorflow as tf
