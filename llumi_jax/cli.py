@@ -100,6 +100,7 @@ def _os_error_of(error: BaseException) -> OSError | None:
 
 def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None = None) -> NoReturn:
     """Runs a command's `main(argv)` and ends the process with the exit code that its outcome asks for."""
+    _quiet_libraries()
     command = os.path.basename(sys.argv[0])
     try:
         code = main(sys.argv[1:] if argv is None else argv) or EXIT_OK
@@ -120,6 +121,13 @@ def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None 
         code = _fail(describe_os_error(found), EXIT_USER_ERROR)
     sys.stdout.flush()
     sys.exit(code)
+
+
+def _quiet_libraries() -> None:
+    """Keeps libraries from speaking of themselves between our lines; read when they are imported."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # TensorFlow only feeds data here
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # its tokenizers are used, and torch is not missed
 
 
 def _fail(message: str, code: int) -> int:

@@ -48,15 +48,19 @@ def main(argv: Sequence[str]) -> int:
 
 def _split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     """Parts `--config.key=value` flags from the others; `--config.key value` is joined to that form."""
-    overrides, others = [], []
-    words = iter(argv)
-    for word in words:
+    overrides: list[str] = []
+    others: list[str] = []
+    words = list(argv)
+    while words:
+        word = words.pop(0)
         if not word.startswith("--config."):
             others.append(word)
         elif "=" in word:
             overrides.append(word)
+        elif words and not words[0].startswith("--"):
+            overrides.append(f"{word}={words.pop(0)}")
         else:
-            overrides.append(f"{word}={next(words, '')}")
+            raise cli.UserError(f"{word} needs a value: {word}=VALUE.")
     return overrides, others
 
 
@@ -129,9 +133,7 @@ def _flat_keys(config: Mapping[str, Any], prefix: str = "") -> list[str]:
 
 
 def _prepare_environment(virtual_devices: int) -> None:
-    """Settings that must stand before jax and tensorflow are imported."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # TensorFlow only feeds data here; this keeps it from saying so
+    """Settings that must stand before jax is imported."""
     if virtual_devices:
         os.environ["JAX_PLATFORMS"] = "cpu"
         os.environ["JAX_NUM_CPU_DEVICES"] = str(virtual_devices)
