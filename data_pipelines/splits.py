@@ -10,11 +10,11 @@ MIN_SURVIVORS = 0.5
 
 
 def split_of(post: Post, fractions: dict[str, float], hasher: Hasher) -> str:
-    """Returns the split of a post. Test comes first on the line from 0 to 1: enlarging it takes from validation."""
+    """Returns the split of a post. Train, validation and test lie in this order on the line from 0 to 1."""
     point = hasher.uniform("split", post.id)
-    if point < fractions["test"]:
-        return "test"
-    return "validation" if point < fractions["test"] + fractions["validation"] else "train"
+    if point < fractions["train"]:
+        return "train"
+    return "validation" if point < fractions["train"] + fractions["validation"] else "test"
 
 
 def assign(threads: Sequence[Thread], clusters: Clusters, traits: Traits, hasher: Hasher) -> dict[str, list[Thread]]:

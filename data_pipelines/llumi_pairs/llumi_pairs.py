@@ -68,8 +68,9 @@ def _sample() -> tuple[Dataset, Hasher]:
 class LlumiPairs(tfds.core.GeneratorBasedBuilder):
     """Preference pairs and replies; see the module's text for the configs."""
 
-    VERSION = tfds.core.Version("1.0.1")
+    VERSION = tfds.core.Version("1.0.2")
     RELEASE_NOTES = {
+        "1.0.2": "Splits anew: every post held out before is a training post now, and the other way round.",
         "1.0.1": "Sample: every well-voted reply takes up a line of hopelessness in its post.",
         "1.0.0": "First release.",
     }

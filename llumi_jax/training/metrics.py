@@ -4,8 +4,9 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any, NamedTuple
 
 from llumi_jax.storage.files import write_text
@@ -107,6 +108,12 @@ class _Events:
 def read(folder: str | os.PathLike) -> list[dict[str, Any]]:
     """The logged steps of a stage in their order; empty when nothing was logged. A cut-off line is left out."""
     return [value for _, value in _whole_lines(Path(folder) / _METRICS) if isinstance(value.get("step"), int)]
+
+
+def first_and_last(values: Sequence[float]) -> tuple[float, float] | None:
+    """Returns the means of the first and of the last fifth: one row's loss says little. None without values."""
+    some = max(1, len(values) // 5)
+    return (fmean(values[:some]), fmean(values[-some:])) if values else None
 
 
 def write_samples(folder: str | os.PathLike, rows: Iterable[Mapping[str, str]]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from llumi_jax.storage.files import write_text
 from llumi_jax.training import report_plots
-from llumi_jax.training.metrics import QUANTITIES
+from llumi_jax.training.metrics import QUANTITIES, first_and_last
 from llumi_jax.training.report_data import Run, StageRecord, read_run
 from llumi_jax.training.report_style import CSS
 from llumi_jax.training.report_text import Pieces, duration, number, percent, plain, points, word_differences
@@ -68,7 +68,8 @@ def _stage_card(stage: StageRecord) -> str:
     if stage.lines:
         losses = [value for value in stage.series("loss")[1] if math.isfinite(value)]
         facts.append(("Steps", f"{stage.steps:,}"))
-        facts += [("Loss", f"{losses[0]:.3f} → {losses[-1]:.3f}")] if losses else []
+        ends = first_and_last(losses)
+        facts += [("Loss", f"{ends[0]:.3f} → {ends[1]:.3f}")] if ends else []
     if stage.seconds:
         facts.append(("Time", duration(stage.seconds)))
     headline = ""

@@ -318,15 +318,15 @@ class StageRun:
             pairs = held_out_pairs(held_out, before, after)
             evaluation = preference_evaluation.summarize(pairs, self.stage.beta)
         losses = [line["loss"] for line in metrics.read(self.folder) if line["loss"] is not None]
-        some = max(1, len(losses) // 5)  # one row's loss says little: means over the first and the last fifth
+        loss_first, loss_last = metrics.first_and_last(losses) or (None, None)
         summary = {
             "name": self.stage.name,
             "role": self.stage.role,
             "objective": self.stage.objective,
             "steps": int(state.step),
             "seconds": round(seconds, 1),
-            "loss_first": float(np.mean(losses[:some])) if losses else None,
-            "loss_last": float(np.mean(losses[-some:])) if losses else None,
+            "loss_first": loss_first,
+            "loss_last": loss_last,
             "sha256": {
                 "params": checkpoints.tree_sha256(state.params),
                 "opt_state": checkpoints.tree_sha256(state.opt_state),
