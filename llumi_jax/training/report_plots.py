@@ -10,32 +10,33 @@ from typing import Any
 import numpy as np
 
 # Matplotlib knows fixed colours only; these stand for the page's variables until the SVG is put into the page.
-_INK, _GRID, _BEFORE, _AFTER, _LINE, _PAPER = (f"#0{i}0{i}0{i}" for i in range(1, 7))
+INK, GRID, BEFORE, AFTER, LINE, PAPER = (f"#0{i}0{i}0{i}" for i in range(1, 7))
 _VARIABLES = {
-    _INK: "var(--quiet)",
-    _GRID: "var(--grid)",
-    _BEFORE: "var(--before)",
-    _AFTER: "var(--after)",
-    _LINE: "var(--role)",
-    _PAPER: "var(--card)",
+    INK: "var(--quiet)",
+    GRID: "var(--grid)",
+    BEFORE: "var(--before)",
+    AFTER: "var(--after)",
+    LINE: "var(--role)",
+    PAPER: "var(--card)",
 }
 _STYLE = {
     "svg.fonttype": "none",  # text stays text, in the page's own font
     "svg.hashsalt": "report",
+    "text.parse_math": False,  # a name with dollar signs is a name
     "font.size": 8.5,
-    "text.color": _INK,
-    "axes.edgecolor": _GRID,
+    "text.color": INK,
+    "axes.edgecolor": GRID,
     "axes.linewidth": 0.8,
-    "axes.labelcolor": _INK,
+    "axes.labelcolor": INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.spines.left": False,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "grid.color": _GRID,
+    "grid.color": GRID,
     "grid.linewidth": 0.6,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
     "xtick.major.size": 0,
     "ytick.major.size": 0,
     "xtick.major.pad": 5,
@@ -65,16 +66,16 @@ def curve(
         axes.grid(axis="x", visible=False)
         lone = {"marker": "o", "markersize": 3.5} if len(x) == 1 else {}
         if smooth and len(x) >= _SMOOTH_FROM:
-            axes.plot(x, y, color=_LINE, linewidth=0.8, alpha=0.3)
-            axes.plot(x, _smoothed(y), color=_LINE, linewidth=1.8, solid_capstyle="round")
+            axes.plot(x, y, color=LINE, linewidth=0.8, alpha=0.3)
+            axes.plot(x, _smoothed(y), color=LINE, linewidth=1.8, solid_capstyle="round")
         else:
-            axes.plot(x, y, color=_LINE, linewidth=1.8, solid_capstyle="round", **lone)
+            axes.plot(x, y, color=LINE, linewidth=1.8, solid_capstyle="round", **lone)
         axes.margins(x=0.01, y=0.12)
-        axes.xaxis.set_major_locator(_locator(5, integer=True))
-        axes.yaxis.set_major_locator(_locator(4))
+        axes.xaxis.set_major_locator(locator(5, integer=True))
+        axes.yaxis.set_major_locator(locator(4))
         axes.yaxis.set_major_formatter((lambda v, _: f"{100 * v:.3g} %") if share else (lambda v, _: f"{v:.4g}"))
 
-    return _svg(draw, (3.5, 1.75), description)
+    return svg(draw, (3.5, 1.75), description)
 
 
 def accuracy(found: Mapping[str, Any], limits: tuple[float, float], description: str) -> str:
@@ -86,24 +87,24 @@ def accuracy(found: Mapping[str, Any], limits: tuple[float, float], description:
       description: for those who do not see the picture.
     """
     rows = [(label, _pair(found["accuracy"][key])) for key, label in ACCURACY_ROWS]
-    rows.append(("implicit reward", [(found["implicit_reward"], _AFTER, 0.0, "o")]))
-    rows.append(("length only", [({"value": found["length_only"]}, _INK, 0.0, "D")]))
-    rows.append(("label ceiling", [({"value": found["ceiling"]}, _INK, 0.0, "|")]))
+    rows.append(("implicit reward", [(found["implicit_reward"], AFTER, 0.0, "o")]))
+    rows.append(("length only", [({"value": found["length_only"]}, INK, 0.0, "D")]))
+    rows.append(("label ceiling", [({"value": found["ceiling"]}, INK, 0.0, "|")]))
 
     def draw(figure: Any) -> None:
         axes = figure.subplots()
         axes.grid(axis="y", visible=False)
-        axes.axvline(0.5, color=_INK, linewidth=0.8, linestyle=(0, (1, 2)))
+        axes.axvline(0.5, color=INK, linewidth=0.8, linestyle=(0, (1, 2)))
         for y, (_, marks) in enumerate(rows):
             for mark, color, offset, marker in marks:
                 _draw_mark(axes, mark, y + offset, color, marker)
         axes.set_yticks(range(len(rows)), [label for label, _ in rows])
         axes.set_ylim(len(rows) - 0.45, -0.55)
         axes.set_xlim(*limits)
-        axes.xaxis.set_major_locator(_locator(5))
+        axes.xaxis.set_major_locator(locator(5))
         axes.xaxis.set_major_formatter(lambda v, _: f"{100 * v:.0f} %")
 
-    return _svg(draw, (3.9, 2.3), description)
+    return svg(draw, (3.9, 2.3), description)
 
 
 def accuracy_limits(evaluations: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
@@ -119,14 +120,14 @@ def accuracy_limits(evaluations: Sequence[Mapping[str, Any]]) -> tuple[float, fl
 
 
 def _pair(block: Mapping[str, Any]) -> list[tuple[Mapping[str, Any], str, float, str]]:
-    return [(block["before"], _BEFORE, -0.17, "o"), (block["after"], _AFTER, 0.17, "o")]
+    return [(block["before"], BEFORE, -0.17, "o"), (block["after"], AFTER, 0.17, "o")]
 
 
 def _draw_mark(axes: Any, mark: Mapping[str, Any], y: float, color: str, marker: str) -> None:
     if mark.get("low") is not None and mark.get("high") is not None:
         axes.plot([mark["low"], mark["high"]], [y, y], color=color, linewidth=1.6, solid_capstyle="round", alpha=0.65)
     if mark.get("value") is not None:
-        hollow = {"markerfacecolor": _PAPER} if color == _BEFORE else {}
+        hollow = {"markerfacecolor": PAPER} if color == BEFORE else {}
         size = {"o": 6, "D": 4.5, "|": 11}[marker]
         axes.plot([mark["value"]], [y], marker=marker, markersize=size, color=color, markeredgewidth=1.6, **hollow)
 
@@ -155,14 +156,20 @@ def _smoothed(y: np.ndarray) -> np.ndarray:
     return smooth
 
 
-def _locator(bins: int, integer: bool = False) -> Any:
+def locator(bins: int, integer: bool = False) -> Any:
     from matplotlib.ticker import MaxNLocator
 
     return MaxNLocator(bins, integer=integer, steps=[1, 2, 5, 10])
 
 
-def _svg(draw: Callable[[Any], None], inches: tuple[float, float], description: str) -> str:
-    """Draws without matplotlib's global state, and makes the result fit to stand inside a page."""
+def svg(draw: Callable[[Any], None], inches: tuple[float, float], description: str) -> str:
+    """Draws without matplotlib's global state; returns an <svg> element fit to stand inside a page.
+
+    Args:
+      draw: fills the figure it is given; INK, GRID and their like become the page's own colours, light and dark.
+      inches: width and height; the page scales both.
+      description: for those who do not see the picture; one of its own for every picture of a page.
+    """
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
