@@ -4,6 +4,7 @@ A reviser answers one ask, a post and a draft of a reply to it, with the improve
 that it cannot answer, and `UserError` when nothing will come of any.
 """
 
+import dataclasses
 import hashlib
 import json
 import queue
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 ENDPOINT = "/v1/chat/completions"
 MAX_TOKENS = 1024  # A draft has 512 at most, and a revision may be twice as long.
+_GROWTH, _SLACK = 2.5, 16  # Tokens of a revision of our engine: above twice the draft, however they are cut.
 _LONGEST_WAIT = 30.0  # seconds between two tries
 _TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504})
 _THIS_ASK = frozenset({400, 413, 422})
@@ -266,15 +268,24 @@ class EngineReviser:
         return outcome
 
     def revise_many(self, asks: Sequence[Ask]) -> Iterator[tuple[int, str | Failed]]:
-        """Yields batch after batch. The seed of each revision depends on its ask alone."""
+        """Yields batch after batch, short drafts first. The seed of each revision depends on its ask alone."""
         window = 2 * self._batch_size
+        tokens = [self._tokens(draft) for _, draft in asks]
+        order = sorted(range(len(asks)), key=lambda index: tokens[index])
         for start in range(0, len(asks), window):
-            posts = [_as_asked(post, draft) for post, draft in asks[start : start + window]]
-            results = self._cascade.run(posts, self._sampling, self._seed, "im", batch_size=self._batch_size)
-            for index, result in enumerate(results, start):
+            some = order[start : start + window]
+            posts = [_as_asked(*asks[index]) for index in some]
+            # What goes on for longer could not be accepted: a small model that rambles is stopped early.
+            most = min(self._sampling.max_tokens, int(_GROWTH * tokens[some[-1]]) + _SLACK)
+            sampling = dataclasses.replace(self._sampling, max_tokens=most)
+            results = self._cascade.run(posts, sampling, self._seed, "im", batch_size=self._batch_size)
+            for index, result in zip(some, results, strict=True):
                 reply = result.replies["im"]
                 failed = {"withheld": "withheld", "length": "cut_off"}.get(reply.finish)
                 yield index, Failed(failed) if failed else reply.text
+
+    def _tokens(self, text: str) -> int:
+        return len(self._cascade.writers["im"].engine.tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 def _as_asked(post: Post, draft: str) -> Any:

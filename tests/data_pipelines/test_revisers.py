@@ -376,3 +376,25 @@ def test_our_engine_says_a_reply_that_ends(writer, monkeypatch):
     assert loaded == [({"im": "runs/w/im_dpo"}, "bfloat16")]
     settings = json.loads(ours.identity)
     assert settings["weights"] == "0" * 64 and settings["sampling"]["max_tokens"] == 1024
+
+
+def test_our_engine_is_stopped_where_a_revision_would_be_too_long(writer, monkeypatch):
+    from llumi_jax.inference.cascade import Cascade
+    from llumi_jax.inference.engine import Completion
+    from llumi_jax.inference.sampling import Sampling
+
+    heard = []
+
+    def generate(requests, *args, **kwargs):
+        if requests:  # there are none left to write anew
+            heard.append([request.sampling.max_tokens for request in requests])
+        asked = [writer.engine.tokenizer.decode(request.prompt).split("Draft:")[1] for request in requests]
+        return [Completion(f"better: {text.split('<')[0].strip()}", (), "stop") for text in asked]
+
+    monkeypatch.setattr(writer.engine, "generate", generate)
+    drafts = ["long " * 30, "Hi.", "Hello you.", "x " * 200]
+    ours = EngineReviser(Cascade({"im": writer}), Sampling(max_tokens=300), batch_size=1)
+    found = dict(revise_all(ours, [(POST, draft) for draft in drafts]))
+    assert found == {index: f"better: {draft.strip()}" for index, draft in enumerate(drafts)}
+    tokens = [len(writer.engine.tokenizer(draft)["input_ids"]) for draft in drafts]
+    assert heard == [[int(2.5 * tokens[2]) + 16] * 2, [300] * 2] and tokens[1] < tokens[2]
