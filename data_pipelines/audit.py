@@ -24,11 +24,7 @@ def audit(pairs: Sequence[Pair], traits: Traits, in_time_order: bool) -> dict[st
     `in_time_order` says that the rule admits only pairs whose chosen reply is the later one.
     """
     wins = _win_rate(pairs)
-    results: dict[str, Any] = {
-        "pairs": len(pairs),
-        "mean_probability": _mean([pair.probability for pair in pairs]),
-        "chosen_longer": _rounded(chosen_longer(pairs)),
-        "chosen_earlier": _chosen_earlier(pairs) if traits.time else None,
+    results = shares(pairs, traits) | {
         "auc_earlier": _auc(pairs, lambda reply: -known(reply.created)) if traits.time and not in_time_order else None,
         "auc_length": _auc(pairs, lambda reply: len(reply.text)),
         "auc_views": _auc(pairs, lambda reply: known(reply.views)) if traits.views else None,
@@ -42,6 +38,16 @@ def audit(pairs: Sequence[Pair], traits: Traits, in_time_order: bool) -> dict[st
         and (value["low"] > 0.5 or value["high"] < 0.5)
     ]
     return results
+
+
+def shares(pairs: Sequence[Pair], traits: Traits) -> dict[str, Any]:
+    """Returns the plain shares of a set of pairs, without intervals."""
+    return {
+        "pairs": len(pairs),
+        "mean_probability": _mean([pair.probability for pair in pairs]),
+        "chosen_longer": _rounded(chosen_longer(pairs)),
+        "chosen_earlier": _chosen_earlier(pairs) if traits.time else None,
+    }
 
 
 def _rounded(value: float) -> float | None:

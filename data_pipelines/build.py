@@ -2,36 +2,44 @@
 
 python -m data_pipelines.build --source counselchat --input counsel_chat.csv --out data/counselchat
 python -m data_pipelines.build --source reddit_dump --submissions RS_2024-03.zst --comments RC_2024-03.zst --out data/r
-"""
+python -m data_pipelines.build --source table --input answers.parquet --columns post_id=thread,post=question,reply=answer,score=likes --out data/t
 
+Run it again with another month of the same community and the same key, and every post stays in its split. A build
+that was stopped goes on when the same command is run again.
+"""  # noqa: E501
+
+import os
 import re
 import time
 from argparse import Namespace
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from llumi_jax import cli
 from llumi_jax.cli import UserError
 
-SOURCES = ("reddit_dump", "counselchat")
-RULES = ("strict", "paper")
+SOURCES = ("reddit_dump", "reddit_api", "counselchat", "shp", "convokit", "table")
+RULES = ("strict", "exposure", "paper")
+MIN_BYTES_FOR_PROCESSES = 8 << 20  # Below, starting them takes longer than the work.
+# Flags that belong to some sources alone.
+_FLAGS_OF = {
+    "input": [source for source in SOURCES if source != "reddit_dump"],
+    "submissions": ["reddit_dump"],
+    "comments": ["reddit_dump"],
+    "columns": ["table"],
+    "self_vote": ["table"],
+    "fuzz": ["table"],
+    "retrieved_utc": ["reddit_api"],
+}
+_NEEDED = ("input", "submissions", "comments", "columns")
 
 
 def parser() -> cli.Parser:
     flags = cli.Parser(prog="python -m data_pipelines.build", description=__doc__)
     flags.add_argument("--source", required=True, help=f"the kind of input: {', '.join(SOURCES)}")
-    flags.add_argument("--input", metavar="FILE", help="counselchat: the CSV file")
-    flags.add_argument(
-        "--submissions",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="reddit_dump: posts (.zst, .gz or plain; repeatable)",
-    )
-    flags.add_argument(
-        "--comments", action="append", default=[], metavar="FILE", help="reddit_dump: comments (repeatable)"
-    )
-    flags.add_argument("--rule", default="strict", help=f"what makes a preference: {', '.join(RULES)}")
+    _add_inputs(flags.add_argument_group("input"))
+    _add_settings(flags.add_argument_group("what becomes of it"))
     flags.add_argument("--out", required=True, metavar="DATA", help="folder of the dataset and its card")
     flags.add_argument(
         "--dataset", metavar="NAME", help="name of the dataset, if DATA holds another one (default: SOURCE_RULE)"
@@ -39,22 +47,70 @@ def parser() -> cli.Parser:
     flags.add_argument(
         "--key_file", metavar="FILE", help="key of the hashed ids (default: one of your own is made and used again)"
     )
-    flags.add_argument(
+    flags.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="how many to run at once")
+    return flags
+
+
+def _add_inputs(group) -> None:
+    group.add_argument(
+        "--input",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="CSV (counselchat, table), JSON (reddit_api), JSONL, parquet (shp, table), folder (convokit); repeatable",
+    )
+    group.add_argument(
+        "--submissions",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="reddit_dump: posts (.zst, .gz or plain; repeatable)",
+    )
+    group.add_argument(
+        "--comments", action="append", default=[], metavar="FILE", help="reddit_dump: comments (repeatable)"
+    )
+    group.add_argument(
+        "--columns",
+        action="append",
+        default=[],
+        metavar="FIELD=COLUMN,…",
+        help="table: the columns of post_id, post, reply, score; title, author, post_author, created, views, community",
+    )
+    group.add_argument("--self_vote", action="store_true", help="table: a reply starts at 1, its author's own vote")
+    group.add_argument("--fuzz", action="store_true", help="table: the site blurs the scores that it shows")
+    group.add_argument(
+        "--retrieved_utc", type=int, metavar="SECONDS", help="reddit_api: when the files were fetched, if they lack it"
+    )
+
+
+def _add_settings(group) -> None:
+    group.add_argument("--rule", default="strict", help=f"what makes a preference: {', '.join(RULES)}")
+    group.add_argument(
         "--seed", type=int, default=0, help="breaks ties and chooses what leaves when lengths are balanced"
     )
-    return flags
+    group.add_argument(
+        "--tombstones", metavar="FILE", help="people, posts and replies to forget: a name, id or hash a line"
+    )
+    group.add_argument(
+        "--leave_out", action="append", default=[], metavar="COMMUNITY", help="hold a whole community out of training"
+    )
+    group.add_argument("--english", action="store_true", help="leave out posts and replies in other languages")
+    group.add_argument("--without_edited", action="store_true", help="leave out posts that were edited")
+    group.add_argument("--without_over_18", action="store_true", help="leave out posts marked as for adults")
+    group.add_argument("--with_minors", action="store_true", help="keep posts by people who say they are under 18")
 
 
 def main(argv: Sequence[str]) -> None:
     flags = parser().parse_args(argv)
     _check_choice("source", flags.source, SOURCES)
-    if flags.rule != "exposure":  # `rule_for` says what to do instead.
-        _check_choice("rule", flags.rule, RULES)
-    paths = _input_files(flags)
+    _check_choice("rule", flags.rule, RULES)
+    if flags.processes < 1:
+        raise UserError(f"--processes {flags.processes}: at least 1 is needed.")
+    files = _input_files(flags)
     name = flags.dataset or f"{flags.source}_{flags.rule}"
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise UserError(f"--dataset {name!r}: use lower-case letters, digits and underscores, a letter first.")
-    _build(flags, name, paths)
+    _build(flags, name, files)
 
 
 def _check_choice(flag: str, value: str, choices: Sequence[str]) -> None:
@@ -64,46 +120,76 @@ def _check_choice(flag: str, value: str, choices: Sequence[str]) -> None:
         )
 
 
-def _input_files(flags: Namespace) -> list[Path]:
-    """Checks that the flags fit the source and that every file is there, before anything heavy is loaded."""
-    wanted = {"counselchat": ("input",), "reddit_dump": ("submissions", "comments")}[flags.source]
-    for flag in ("input", "submissions", "comments"):
-        if bool(getattr(flags, flag)) != (flag in wanted):
-            verb = "needs" if flag in wanted else "does not take"
-            names = " and ".join(f"--{name} FILE" for name in wanted)
-            raise UserError(f"--source {flags.source} {verb} --{flag}. Give {names}.")
-    paths = [Path(path) for path in ([flags.input] if flags.input else flags.submissions + flags.comments)]
-    for path in paths:
-        if not path.is_file():
-            kind = "is a folder, not a file" if path.is_dir() else "does not exist"
+def _input_files(flags: Namespace) -> list[tuple[str, str]]:
+    """Checks that the flags fit the source and that every file is there; returns (kind, path) of each."""
+    for flag, sources in _FLAGS_OF.items():
+        given, wanted = getattr(flags, flag) not in ([], None, False), flags.source in sources
+        if (given and not wanted) or (wanted and not given and flag in _NEEDED):
+            verb = "needs" if wanted else "does not take"
+            names = [f"--{name}" for name in _NEEDED if flags.source in _FLAGS_OF[name]]
+            raise UserError(f"--source {flags.source} {verb} --{flag}. Give {' and '.join(names)}.")
+    files = [("submissions", path) for path in flags.submissions] + [("comments", path) for path in flags.comments]
+    files += [("", path) for path in flags.input]
+    for _, path in files:
+        folder = Path(path).is_dir()
+        if not Path(path).exists() or folder != (flags.source == "convokit"):
+            kind = "is a folder, not a file" if folder else "does not exist"
             raise UserError(f"{path} {kind}. Check the path.")
-    return paths
+    return files
 
 
-def _build(flags: Namespace, name: str, paths: list[Path]) -> None:
-    from data_pipelines import identity, pairing, pipeline, progress, sources, storage, summary
-    from data_pipelines.funnel import Funnel
+def _build(flags: Namespace, name: str, files: list[tuple[str, str]]) -> None:
+    from data_pipelines import identity, pairing, scale, sources, storage, summary
+    from data_pipelines.pipeline import Plan
 
     out = Path(flags.out)
     storage.check_free(out, name, named=flags.dataset is not None)
-    traits = sources.TRAITS[flags.source]
-    pairing.rule_for(flags.rule, traits)
+    settings = _source_settings(flags)
+    traits = sources.traits(flags.source, settings)
     key, key_path, key_is_new = identity.load_key(flags.key_file, out)
-    hasher, funnel, start = identity.Hasher(key), Funnel(), time.monotonic()
-    with progress.reading("Reading", sum(path.stat().st_size for path in paths)) as advance:
-        dataset = pipeline.build(_records(flags, funnel, advance), traits, flags.rule, funnel, hasher, flags.seed)
+    plan = Plan(
+        traits,
+        pairing.rule_for(flags.rule, traits),
+        identity.Hasher(key),
+        flags.seed,
+        _options(flags),
+        _tombstones(flags.tombstones),
+        cutoff=storage.known_cutoff(out, name),
+    )
+    start = time.monotonic()
+    parts = sources.parts(flags.source, files, flags.processes, settings)
+    processes = flags.processes if sum(part.bytes for part in parts) >= MIN_BYTES_FOR_PROCESSES else 1
+    dataset = scale.build(parts, plan, storage.unfinished(out, name), processes)
     if not any(dataset.pairs.values()):
         raise UserError(summary.no_pairs(dataset.card))
-    storage.write(dataset, hasher, name, out)
+    storage.write(dataset, plan.hasher, name, out)
     summary.show(dataset.card, name, out, key_path, key_is_new, time.monotonic() - start)
 
 
-def _records(flags: Namespace, funnel, advance: Callable[[int], None]) -> Iterator:
-    from data_pipelines.sources import counselchat, reddit_dump
+def _source_settings(flags: Namespace) -> Any:
+    from data_pipelines.sources import Settings, table
 
-    if flags.source == "counselchat":
-        return counselchat.read(flags.input, funnel, advance)
-    return reddit_dump.read(flags.submissions, flags.comments, funnel, advance)
+    columns = table.parse_mapping(flags.columns) if flags.columns else {}
+    return Settings(columns, flags.self_vote, flags.fuzz, flags.retrieved_utc)
+
+
+def _options(flags: Namespace) -> Any:
+    from data_pipelines.eligibility import Options
+
+    return Options(
+        flags.english, not flags.without_edited, not flags.without_over_18, flags.with_minors, tuple(flags.leave_out)
+    )
+
+
+def _tombstones(path: str | None) -> Any:
+    """Reads the file of people and texts to forget."""
+    from data_pipelines.ingest import Tombstones
+
+    if path is None:
+        return Tombstones()
+    if not Path(path).is_file():
+        raise UserError(f"--tombstones {path}: no such file. It holds one name or id a line.")
+    return Tombstones.of(Path(path).read_text(encoding="utf-8").splitlines())
 
 
 if __name__ == "__main__":

@@ -5,11 +5,12 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 
 from data_pipelines import audit, privacy, revisions
-from data_pipelines.examples import Standing
+from data_pipelines.calibration import Calibration
 from data_pipelines.funnel import Funnel
-from data_pipelines.pairing import Calibration, Rule
+from data_pipelines.pairing import Rule
 from data_pipelines.records import SPLITS, Example, Pair, Traits
 from data_pipelines.similarity import Similarity
 
@@ -28,9 +29,9 @@ class Settings:
     rule: Rule
     traits: Traits
     calibration: Calibration
-    standing: Standing
     similarity: Similarity
     seed: int
+    cutoff: int | None
 
     def hash(self) -> str:
         """Returns a hash of the rule's numbers and the source's traits, the same on every machine."""
@@ -51,6 +52,8 @@ def make(
     table: dict[str, int],
     steps: dict[str, dict[str, int]],
     purge: dict,
+    leakage: dict[str, int],
+    refused_months: dict[str, dict[str, float]],
 ) -> dict:
     """Returns the card as a dictionary ready for JSON. It holds numbers and names of rules, never a text.
 
@@ -59,6 +62,8 @@ def make(
       table: reason -> rows, summing to the input.
       steps: split -> what each step of the pairing left out, `candidates` first and `kept` last.
       purge: task -> what the purge of authors removed from the held-out splits.
+      leakage: what `checks.check` found, all 0.
+      refused_months: as `months.refused` returns them.
     """
     everything = [pair for split in SPLITS for pair in pairs[split]]
     gm = [pair for pair in everything if pair.task == "gm"]
@@ -70,6 +75,7 @@ def make(
         "rule_hash": settings.hash(),
         "settings": settings.rule.to_dict(),
         "clauses_off": settings.rule.clauses_off(settings.traits),
+        "traits": asdict(settings.traits),
         "seed": settings.seed,
         "prior": asdict(settings.calibration.prior),
         "similarity": {"name": settings.similarity.name, "threshold": settings.similarity.threshold},
@@ -84,16 +90,36 @@ def make(
         "overwritten_share": _overwritten_share(everything),
         "masked": _masked(everything),
         "purge": purge,
+        "leakage": leakage,
+        "cutoff": settings.cutoff,
+        "split_fractions": dict(settings.traits.fractions),
+        "months_refused": [{"month": month} | sums for month, sums in refused_months.items()],
+        "score_merge": dict(funnel.merges),
+        "safety": {"dropped": dict(funnel.unsafe), "t1_not_chosen": dict(funnel.not_chosen)},
+        "by_community": _by_community(gm, settings.traits),
         "audits": audits,
         "audits_test": audit.audit(test, settings.traits, settings.rule.time_order),
         "warnings": funnel.notes + _warnings(settings, pairs) + audits.pop("warnings"),
         "notes": [
-            "test_later is absent: "
-            + ("no cut-off date is set" if settings.traits.time else "the source has no times"),
+            _later(settings),
             "replies of validation and test come from posts of those splits: measure with them, do not train on them",
             LIMITS,
         ],
     }
+
+
+def _later(settings: Settings) -> str:
+    if settings.cutoff is None:
+        return "test_later is absent: " + ("none was asked for" if settings.traits.time else "the source has no times")
+    day = datetime.fromtimestamp(settings.cutoff, UTC).date()
+    return f"test_later holds posts from {day} on that would be in train; the date stays when the dataset grows"
+
+
+def _by_community(pairs: Sequence[Pair], traits: Traits) -> dict[str, dict]:
+    groups: dict[str, list[Pair]] = {}
+    for pair in pairs:
+        groups.setdefault(pair.post.community, []).append(pair)
+    return {name: audit.shares(group, traits) for name, group in sorted(groups.items())}
 
 
 def _by_task(items: Sequence[Pair] | Sequence[Example]) -> dict[str, int]:
@@ -113,13 +139,13 @@ def _masked(pairs: Sequence[Pair]) -> dict[str, int]:
 
 def _warnings(settings: Settings, pairs: dict[str, list[Pair]]) -> list[str]:
     found = []
-    if settings.standing.pooled_cells > 1:
+    if settings.calibration.pooled_cells > 1:
         found.append(
-            f"{settings.standing.pooled_cells} cells (community, year, age of the score) have too few replies for "
+            f"{settings.calibration.pooled_cells} cells (community, year, age of the score) have too few replies for "
             "percentiles of their own and share one"
         )
     for split in SPLITS:
         for task in TASKS:
-            if not any(pair.task == task for pair in pairs[split]):
+            if split != "test_later" and not any(pair.task == task for pair in pairs[split]):
                 found.append(f"the split {split} has no {task} pairs")
     return found

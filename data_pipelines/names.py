@@ -3,7 +3,8 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from data_pipelines.privacy import PLACEHOLDERS
 from data_pipelines.records import Thread

@@ -6,15 +6,15 @@ replication. Clauses whose column a source lacks are off, and the card lists the
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import permutations
 
 import numpy as np
 
-from data_pipelines import confidence, privacy
+from data_pipelines import confidence
+from data_pipelines.calibration import Calibration, cell_of
 from data_pipelines.confidence import Prior
-from data_pipelines.records import Pair, Reply, Thread, Traits, known
+from data_pipelines.records import Pair, Post, Reply, Thread, Traits, known
 from llumi_jax.cli import UserError, suggestion
 
 RULES = ("strict", "paper")
@@ -76,55 +76,53 @@ def rule_for(name: str, traits: Traits) -> Rule:
     )
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """What a rule learns from the training split: the prior, and the scores at its percentiles."""
-
-    prior: Prior
-    chosen_from: float = -math.inf
-    rejected_to: float = math.inf
-
-
-def calibrate(rule: Rule, traits: Traits, train: Sequence[Reply]) -> Calibration:
-    """Fits prior and percentiles on the eligible replies of the training split."""
-    prior = Prior()
-    scores = np.array([reply.score for reply in train], int)
-    if traits.views and len(train) > 1:
-        views = np.array([reply.views for reply in train], float)
-        prior = confidence.fit_prior(confidence.votes(scores, traits.self_vote), views)
-    if rule.chosen_quantile is None or not len(train):
-        return Calibration(prior)
-    high, low = np.quantile(scores, [rule.chosen_quantile, rule.rejected_quantile])
-    return Calibration(prior, float(high), float(low))
-
-
-def check_reach(rule: Rule, replies: Sequence[Reply]) -> None:
-    """Raises UserError if no two replies of the whole input lie as far apart as the rule `paper` asks."""
-    scores = [known(reply.score) for reply in replies]
-    if rule.chosen_quantile is not None and scores and max(scores) - min(scores) < rule.min_gap:
+def check_reach(rule: Rule, scores: Iterable[int]) -> None:
+    """Raises UserError if no two scores of the whole input lie as far apart as the rule `paper` asks."""
+    found = set(scores)
+    if rule.chosen_quantile is not None and found and max(found) - min(found) < rule.min_gap:
         raise UserError(
-            f"rule '{rule.name}': gap {rule.min_gap} needed, highest score {max(scores)}. Use --rule strict."
+            f"rule '{rule.name}': gap {rule.min_gap} needed, highest score {max(found)}. Use --rule strict."
         )
 
 
-def may_be_chosen(reply: Reply) -> bool:
-    """A text with a masked detail must not be what a model learns to write."""
-    return not privacy.has_placeholder(reply.text)
+def may_have(thread: Thread, rule: Rule, traits: Traits) -> bool:
+    """Whether gap and ratio leave anything to look at: a cheap test that most threads of a large dump fail."""
+    if len(thread.replies) < 2:
+        return False
+    if traits.views:
+        return True
+    scores = [known(reply.score) for reply in thread.replies]
+
+    def beats(high: int, low: int) -> bool:
+        return high - low >= rule.min_gap and high >= rule.min_ratio * max(low, 1)
+
+    lowest = min(scores)
+    if not rule.time_order or not beats(max(scores), lowest):
+        return beats(max(scores), lowest)
+    return any(
+        beats(high, low) and known(chosen.created) >= known(rejected.created)
+        for high, chosen in zip(scores, thread.replies, strict=True)
+        if beats(high, lowest)
+        for low, rejected in zip(scores, thread.replies, strict=True)
+    )
 
 
-def candidates(thread: Thread, rule: Rule, traits: Traits, calibration: Calibration) -> Iterator[Pair]:
-    """Yields every preference that the rule finds in a thread, before caps, lengths and balance."""
+Candidate = tuple[int, int, float]  # (index of chosen, of rejected, probability)
+
+
+def candidates(thread: Thread, rule: Rule, traits: Traits, calibration: Calibration) -> list[Candidate]:
+    """Returns every preference that the rule finds in a thread, before safety, caps, lengths and balance."""
+    if not may_have(thread, rule, traits):
+        return []
     replies = thread.replies
-    if len(replies) < 2:
-        return
     posterior, certain = _posteriors(replies, traits, calibration.prior)
-    for c, r in permutations(range(len(replies)), 2):
-        if posterior[c, r] < rule.min_posterior or certain[c, r] < rule.min_after_fuzz:
-            continue
-        chosen, rejected = replies[c], replies[r]
-        if _votes_agree(chosen, rejected, rule, calibration) and may_be_chosen(chosen):
-            probability = certain[c, r] if traits.fuzz else posterior[c, r]
-            yield Pair("gm", thread.post, chosen, rejected, float(max(probability, 0.5)))
+    probability = np.maximum(certain if traits.fuzz else posterior, 0.5)
+    possible = (posterior >= rule.min_posterior) & (certain >= rule.min_after_fuzz)
+    return [
+        (c, r, float(probability[c, r]))
+        for c, r in np.argwhere(possible).tolist()
+        if c != r and _votes_agree(thread.post, replies[c], replies[r], rule, calibration)
+    ]
 
 
 def _posteriors(replies: Sequence[Reply], traits: Traits, prior: Prior) -> tuple[np.ndarray, np.ndarray]:
@@ -140,11 +138,13 @@ def _posteriors(replies: Sequence[Reply], traits: Traits, prior: Prior) -> tuple
     return posterior, confidence.after_fuzz(score[:, None], score[None, :], prior, traits.self_vote)
 
 
-def _votes_agree(chosen: Reply, rejected: Reply, rule: Rule, calibration: Calibration) -> bool:
+def _votes_agree(post: Post, chosen: Reply, rejected: Reply, rule: Rule, calibration: Calibration) -> bool:
     high, low = known(chosen.score), known(rejected.score)
     if high - low < rule.min_gap or high < rule.min_ratio * max(low, 1):
         return False
-    if high < calibration.chosen_from or low > calibration.rejected_to:
+    if calibration.chosen_from and high < calibration.chosen_from.of(cell_of(post, chosen)):
+        return False
+    if calibration.rejected_to and low > calibration.rejected_to.of(cell_of(post, rejected)):
         return False
     if rule.time_order and known(chosen.created) < known(rejected.created):
         return False
@@ -155,8 +155,12 @@ def best_first(pairs: Sequence[Pair], tie: Callable[[Pair], float]) -> list[Pair
     return sorted(pairs, key=lambda pair: (-pair.probability, tie(pair)))
 
 
-def cap(pairs: Sequence[Pair], rule: Rule) -> list[Pair]:
-    """Takes pairs in the given order, within the caps per post, per reply and per author of the chosen reply."""
+def cap(pairs: Iterable[Pair], rule: Rule, unless: Callable[[Pair], bool] = lambda pair: False) -> list[Pair]:
+    """Takes pairs in the given order, within the caps per post, per reply and per author of the chosen reply.
+
+    Args:
+      unless: leaves a pair out; it may be slow, and is asked only about pairs that the caps let through.
+    """
     posts: Counter[str] = Counter()
     uses: Counter[tuple[str, str]] = Counter()
     authors: Counter[str] = Counter()
@@ -168,6 +172,8 @@ def cap(pairs: Sequence[Pair], rule: Rule) -> list[Pair]:
             continue
         if author is not None and authors[author] >= rule.max_chosen_per_author:
             continue
+        if unless(pair):
+            continue
         posts[pair.post.id] += 1
         uses.update(ends)
         if author is not None:
@@ -177,9 +183,9 @@ def cap(pairs: Sequence[Pair], rule: Rule) -> list[Pair]:
 
 
 def weighted(pairs: Sequence[Pair], scale: float = 1.0) -> list[Pair]:
-    """Returns the pairs with weight `scale / sqrt(pairs of that post)`: a busy thread must not drown the others."""
+    """Returns the pairs, weight times `scale / sqrt(pairs of that post)`: a busy thread must not drown the others."""
     posts = Counter(pair.post.id for pair in pairs)
-    return [replace(pair, weight=scale / math.sqrt(posts[pair.post.id])) for pair in pairs]
+    return [replace(pair, weight=pair.weight * scale / math.sqrt(posts[pair.post.id])) for pair in pairs]
 
 
 def by_post(pairs: Sequence[Pair]) -> dict[str, list[Pair]]:

@@ -1,20 +1,61 @@
-"""The whole way from records to a dataset, as one pure function of records, rule, key and seed."""
+"""The whole way from records to a dataset, as pure functions of records, rule, key and seed.
+
+Four steps, each for a part of the posts alone, so that parts can be worked on anywhere:
+`ingest.keep` judges rows, `join.threads` brings posts and replies together, `calibration.Sums` adds up the training
+split, `selection.select` keeps the threads that teach something. `finish` then makes the dataset of what is left.
+`build` runs them on records in memory; `scale` on files of any size.
+"""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from data_pipelines import card, collect, examples, pairing, revisions, splits
+from msgspec.structs import replace
+
+from data_pipelines import (
+    calibration,
+    card,
+    checks,
+    copies,
+    examples,
+    gate,
+    ingest,
+    join,
+    months,
+    pairing,
+    revisions,
+    splits,
+)
 from data_pipelines.balance import balance_length, comparable
+from data_pipelines.calibration import Calibration, Sums
+from data_pipelines.eligibility import Options
 from data_pipelines.funnel import Funnel
 from data_pipelines.identity import Hasher
-from data_pipelines.records import Example, Pair, Post, Reply, Thread, Traits
+from data_pipelines.ingest import Kept, Tombstones
+from data_pipelines.names import mask_names
+from data_pipelines.pairing import Rule
+from data_pipelines.records import SPLITS, Example, Pair, Post, Reply, Traits
+from data_pipelines.selection import Selected, select, with_keys
 from data_pipelines.similarity import LexicalSimilarity, Similarity
+from data_pipelines.splits import HELD_OUT, Splitter
 
 SAME_TEXT = 0.9
 IM_WEIGHT = 0.5
 # Replies to *different* posts stay under this TF-IDF cosine in 95 % of cases (.068, .076, .084 on three corpora):
 # from here on a likeness comes from what the two replies say about their common post.
 LEXICAL_THRESHOLD = 0.07
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What decides a dataset, apart from the records. `cutoff`: of an earlier build; None lets this one fix it."""
+
+    traits: Traits
+    rule: Rule
+    hasher: Hasher
+    seed: int = 0
+    options: Options = Options()
+    tombstones: Tombstones = Tombstones()
+    cutoff: int | None = None
 
 
 @dataclass(frozen=True)
@@ -26,64 +67,122 @@ class Dataset:
     card: dict
 
 
+@dataclass(frozen=True)
+class Learnt:
+    """What all rows together say, before threads are selected."""
+
+    calibration: Calibration
+    splitter: Splitter
+    refused_months: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
 def build(
     records: Iterable[Post | Reply], traits: Traits, rule_name: str, funnel: Funnel, hasher: Hasher, seed: int = 0
 ) -> Dataset:
-    """Turns records into splits of pairs and replies.
+    """Turns records into splits of pairs and replies, in memory.
 
     Args:
-      records: what a source's `read` yields; it counts its rows in `funnel`.
+      records: what a source's `read` yields, in any order; it counts its rows in `funnel`.
       seed: changes which pairs leave when ties or lengths have to be balanced, nothing else.
 
     Raises:
       UserError: an unknown rule, or one that the source cannot satisfy.
     """
-    rule = pairing.rule_for(rule_name, traits)
-    threads = collect.threads(records, traits, funnel)
-    threads, clusters = collect.without_copies(threads, traits, funnel)
-    table = funnel.table(kept=_rows(threads, traits))
-    pairing.check_reach(rule, [reply for thread in threads for reply in thread.replies])
-    by_split = splits.assign(threads, clusters, traits, hasher)
-    train = [reply for thread in by_split["train"] for reply in thread.replies]
-    calibration = pairing.calibrate(rule, traits, train)
-    standing = examples.Standing.fit(by_split["train"], traits, calibration.prior)
-    similarity = LexicalSimilarity((reply.text for reply in train), LEXICAL_THRESHOLD)
+    plan = Plan(traits, pairing.rule_for(rule_name, traits), hasher, seed)
+    return build_plan(records, plan, funnel)
+
+
+def build_plan(records: Iterable[Post | Reply], plan: Plan, funnel: Funnel) -> Dataset:
+    """As `build`, with everything that a plan can say."""
+    kept = ingest.keep(records, plan.traits, plan.options, plan.tombstones, plan.hasher, Kept(funnel))
+    refused = months.refused(kept.votes_by_day) if plan.traits.fuzz else {}
+    threads = join.threads(kept.posts, kept.replies, kept.gone, plan.traits, funnel, refused)
+    splitter = splitter_for(plan, kept.posts_by_day)
+    sums = Sums.of(thread for thread in threads if splitter.split_of(thread.post) == "train")
+    pairing.check_reach(plan.rule, (reply.score or 0 for thread in threads for reply in thread.replies))
+    learnt = Learnt(calibrate(plan, sums), splitter, refused)
+    return finish(select_all(threads, plan, learnt, funnel), plan, learnt, funnel)
+
+
+def splitter_for(plan: Plan, posts_by_day) -> Splitter:
+    cutoff = splits.cutoff(posts_by_day, plan.traits) if plan.cutoff is None else plan.cutoff
+    return Splitter(plan.traits.fractions, plan.hasher, cutoff, plan.options.left_out)
+
+
+def calibrate(plan: Plan, sums: Sums) -> Calibration:
+    return calibration.fit(sums, plan.traits, plan.rule.chosen_quantile, plan.rule.rejected_quantile)
+
+
+def select_all(threads, plan: Plan, learnt: Learnt, funnel: Funnel) -> list[Selected]:
+    """Returns what the threads give; what gives nothing is counted."""
+    found = (
+        select(
+            thread,
+            learnt.splitter.split_of(thread.post),
+            plan.rule,
+            plan.traits,
+            learnt.calibration,
+            plan.options,
+            funnel,
+        )
+        for thread in threads
+    )
+    return with_keys([one for one in found if one is not None])
+
+
+def finish(selected: Sequence[Selected], plan: Plan, learnt: Learnt, funnel: Funnel) -> Dataset:
+    """Makes the dataset. The order of `selected` does not matter."""
+    selected = sorted(selected, key=lambda one: one.thread.post.id)
+    masked = mask_names([one.thread for one in selected])
+    selected = [replace(one, thread=thread) for one, thread in zip(selected, masked, strict=True)]
+    selected = copies.without_copies(selected, plan.traits, funnel)
+    table = funnel.table(kept=sum(len(one.thread.replies) + plan.traits.posts_are_rows for one in selected))
+    by_split = {split: [one for one in selected if one.split == split] for split in SPLITS}
+    similarity = LexicalSimilarity(
+        (reply.text for one in by_split["train"] for reply in one.thread.replies), LEXICAL_THRESHOLD
+    )
 
     def order(pair: Pair) -> float:
         names = (pair.post.id, pair.chosen.id, pair.rejected.id, pair.draft.id if pair.draft else "")
-        return hasher.uniform(f"order:{seed}", *names)
+        return plan.hasher.uniform(f"order:{plan.seed}", *names)
 
-    makers = {split: _Maker(group, rule, traits, calibration, similarity, order) for split, group in by_split.items()}
+    makers = {split: _Maker(group, plan.rule, similarity, order) for split, group in by_split.items()}
     replies = {
-        split: examples.gm_examples(by_split[split], standing) + examples.im_examples(maker.revisions, order)
+        split: examples.gm_examples(by_split[split]) + examples.im_examples(maker.revisions, order)
         for split, maker in makers.items()
     }
     pairs, purged = _make_pairs(makers, replies["train"])
-    settings = card.Settings(rule, traits, calibration, standing, similarity, seed)
+    settings = card.Settings(plan.rule, plan.traits, learnt.calibration, similarity, plan.seed, learnt.splitter.cutoff)
     steps = {split: maker.steps for split, maker in makers.items()}
-    return Dataset(pairs, replies, card.make(settings, pairs, replies, funnel, table, steps, purged))
-
-
-def _rows(threads: Sequence[Thread], traits: Traits) -> int:
-    return sum(len(thread.replies) + traits.posts_are_rows for thread in threads)
+    leaks = checks.check(pairs, replies, purged)
+    made = card.make(settings, pairs, replies, funnel, table, steps, purged, leaks, learnt.refused_months)
+    return Dataset(pairs, replies, made)
 
 
 class _Maker:
     """Makes the pairs of one split, and remembers how many candidates each step left."""
 
-    def __init__(self, threads, rule, traits, calibration, similarity: Similarity, order) -> None:
-        self._threads, self._rule, self._order, self._similarity = threads, rule, order, similarity
-        found = [pair for thread in threads for pair in pairing.candidates(thread, rule, traits, calibration)]
-        different = [pair for pair in found if similarity.cosine(pair.chosen.text, pair.rejected.text) < SAME_TEXT]
-        sized = [pair for pair in different if comparable(pair)]
-        self._capped = pairing.cap(pairing.best_first(sized, order), rule)
-        self.revisions = revisions.revisions(different, similarity)
+    def __init__(self, threads: Sequence[Selected], rule: Rule, similarity: Similarity, order) -> None:
+        self._rule, self._order, self._similarity = rule, order, similarity
+        self._threads = [one.thread for one in threads]
+        self._alike = 0
+        found = [_pair(one, *candidate) for one in threads for candidate in one.candidates]
+        gm = [pair for pair, for_gm in found if for_gm]
+        sized = [pair for pair in gm if comparable(pair)]
+        self._capped = pairing.cap(pairing.best_first(sized, order), rule, unless=self._say_the_same)
+        self.revisions = revisions.revisions([pair for pair, _ in found], similarity, SAME_TEXT)
         self.steps = {
             "candidates": len(found),
-            "same_text": len(found) - len(different),
-            "length_ratio": len(different) - len(sized),
-            "caps": len(sized) - len(self._capped),
+            "lived_experience": len(found) - len(gm),
+            "length_ratio": len(gm) - len(sized),
+            "same_text": self._alike,
+            "caps": len(sized) - self._alike - len(self._capped),
         }
+
+    def _say_the_same(self, pair: Pair) -> bool:
+        alike = self._similarity.cosine(pair.chosen.text, pair.rejected.text) >= SAME_TEXT
+        self._alike += alike
+        return alike
 
     def candidates(self) -> dict[str, list[Pair]]:
         """GM pairs within the caps, and IM pairs, before the authors are looked at."""
@@ -102,16 +201,23 @@ class _Maker:
         return pairing.weighted(gm) + pairing.weighted(im, IM_WEIGHT)
 
 
+def _pair(one: Selected, chosen: int, rejected: int, probability: float) -> tuple[Pair, bool]:
+    """Returns the preference, and whether GM may learn it too: what tells an experience may only revise a draft."""
+    replies, found = one.thread.replies, one.found[chosen]
+    weight = gate.weight(found)
+    pair = Pair("gm", one.thread.post, replies[chosen], replies[rejected], probability, weight=weight)
+    return pair, gate.may_be_imitated(found)
+
+
 def _make_pairs(makers: dict[str, _Maker], imitated: Sequence[Example]) -> tuple[dict[str, list[Pair]], dict]:
     """Train first: the held-out splits then lose the people who are in it, in its pairs or its replies (`imitated`)."""
     pairs = {"train": makers["train"].finish(makers["train"].candidates())}
     known = splits.people(pairs["train"]) | splits.people(imitated)
-    held_out = [split for split in makers if split != "train"]
-    found = {split: makers[split].candidates() for split in held_out}
+    found = {split: makers[split].candidates() for split in HELD_OUT}
     reports = {}
     for task in ("gm", "im"):
-        left, reports[task] = splits.purge({split: found[split][task] for split in held_out}, known)
-        for split in held_out:
+        left, reports[task] = splits.purge({split: found[split][task] for split in HELD_OUT}, known)
+        for split in HELD_OUT:
             found[split][task] = left[split]
-    pairs |= {split: makers[split].finish(found[split]) for split in held_out}
+    pairs |= {split: makers[split].finish(found[split]) for split in HELD_OUT}
     return pairs, reports

@@ -29,14 +29,36 @@ _DATE = (
 )
 
 
-def _has(*parts: str) -> Callable[[str], bool]:
-    return lambda text: any(part in text for part in parts)
+class _Look:
+    """What the cheap tests look at: the text, in lower case too, and whether it has a digit."""
+
+    def __init__(self, text: str) -> None:
+        self.text, self.lower = text, text.lower()
+        self.digit: bool = _ANY_DIGIT.search(text) is not None
 
 
-_DIGIT = re.compile(r"\d")
-_DOTTED = re.compile(rf"\w\.(?:{_TLD})\b", re.I)
-_BORN = re.compile(r"born|birth|d\.?o\.?b", re.I)
-_CODE = re.compile(r"zip|post\s?code|postal", re.I)
+def _has(*parts: str) -> Callable[[_Look], bool]:
+    return lambda look: any(part in look.lower for part in parts)
+
+
+def _has_digit_and(*parts: str) -> Callable[[_Look], bool]:
+    return lambda look: look.digit and (not parts or any(part in look.lower for part in parts))
+
+
+def _DIGIT(look: _Look) -> bool:
+    return look.digit
+
+
+_ANY_DIGIT = re.compile(r"\d")
+_DOT_TLD = re.compile(rf"\.(?:{_TLD})\b")
+
+
+def _DOTTED(look: _Look) -> bool:
+    return "." in look.lower and _DOT_TLD.search(look.lower) is not None
+
+
+_BORN = _has_digit_and("born", "birth", "dob", "d.o")
+_CODE = _has_digit_and("zip", "post", "code")
 
 _SORT_CODE = re.compile(r"\bsort\s?-?codes?", re.I)
 # Three pairs of digits that are no date in any order: no pair may be a month.
@@ -63,7 +85,7 @@ _LOWER_ADDRESS = re.compile(
 )
 
 # (cheap test whether the pattern can match at all, pattern, placeholder): most texts fail every test.
-_RULES: tuple[tuple[Callable[[str], object], re.Pattern[str], str], ...] = (
+_RULES: tuple[tuple[Callable[[_Look], bool], re.Pattern[str], str], ...] = (
     (_has("]("), re.compile(r"\[([^\]\[]{1,300})\]\((?:https?://|www\.|/)[^\s)]*\)"), r"\1 [URL]"),
     (_has("@"), re.compile(r"(?:mailto:)?\b[\w.+%-]+@[\w-]+(?:\.[\w-]+)+\b"), "[EMAIL]"),
     (
@@ -76,53 +98,53 @@ _RULES: tuple[tuple[Callable[[str], object], re.Pattern[str], str], ...] = (
         "[EMAIL]",
     ),
     (
-        _has("://", "www.", "WWW."),
+        _has("://", "www."),
         re.compile(r"(?:https?://|ftp://|www\.)(?:\[[0-9a-f:.]+\])?[^\s<>\]]*[^\s<>\].,;:!?)\"'”’]", re.I),
         "[URL]",
     ),
     (
-        _DOTTED.search,
+        _DOTTED,
         re.compile(rf"(?<![\w@.\[/-])(?:[a-z0-9-]+\.)+(?:{_TLD})(?:/[^\s<>\])]*)?(?![\w@-]|\.\w)", re.I),
         "[URL]",
     ),
-    (_has("u/", "U/", "ser/", "SER/"), re.compile(r"(?<![\w/])/?u(?:ser)?/[\w-]{3,30}", re.I), "[USER]"),
+    (_has("u/", "ser/"), re.compile(r"(?<![\w/])/?u(?:ser)?/[\w-]{3,30}", re.I), "[USER]"),
     (_has("@"), re.compile(r"(?<![\w@./\[])(?:@\w[\w.]{1,29}\b)+"), "[USER]"),
     (
-        _DIGIT.search,
+        _DIGIT,
         re.compile(r"(?<![\d.])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?!\.?\d)"),
         "[IP]",
     ),
-    (_DIGIT.search, re.compile(r"(?<![\w:])(?:[0-9a-f]{1,4}:){7}[0-9a-f]{1,4}(?![\w:])", re.I), "[IP]"),
+    (_DIGIT, re.compile(r"(?<![\w:])(?:[0-9a-f]{1,4}:){7}[0-9a-f]{1,4}(?![\w:])", re.I), "[IP]"),
     (_has("::"), _SHORT_IPV6, "[IP]"),
     (
-        _BORN.search,
+        _BORN,
         re.compile(
             rf"\b(?:born(?:\s+on)?|d\.?o\.?b\.?|date of birth|birthday(?:\s+is)?(?:\s+on)?)\s*[:\-]?\s*{_DATE}", re.I
         ),
         "[BIRTHDATE]",
     ),
     (
-        _DIGIT.search,
+        _DIGIT,
         re.compile(
             rf"\b\d{{1,5}}[a-z]?\s+(?:[NSEW]\.?\s+)?(?:[A-Z][\w'’-]+\s+){{1,3}}(?:{_STREET}|{_STREET.title()})\b\.?"
             r"(?:,?\s*(?:apt|unit|flat|suite|#)\.?\s*\w+)?"
         ),
         "[ADDRESS]",
     ),
-    (_LOWER_STREET.search, _LOWER_ADDRESS, "[ADDRESS]"),
+    (lambda look: look.digit and bool(_LOWER_STREET.search(look.text)), _LOWER_ADDRESS, "[ADDRESS]"),
     (
-        _has("sort", "Sort", "SORT"),
+        _has_digit_and("sort"),
         re.compile(rf"{_SORT_CODE.pattern}[\s:]*(?:is|are|was)?[\s:]*\d\d([ -]?)\d\d\1\d\d\b", re.I),
         "[ACCOUNT]",
     ),
-    (_DIGIT.search, re.compile(rf"(?<![\w-]){_NO_DATE}(?![\w-])"), "[ACCOUNT]"),
-    (_DIGIT.search, re.compile(r"\b[A-Z]{1,2}\d[A-Z\d]?\s?\d[A-Z]{2}\b|\b[A-Z]\d[A-Z]\s\d[A-Z]\d\b"), "[POSTCODE]"),
+    (_DIGIT, re.compile(rf"(?<![\w-]){_NO_DATE}(?![\w-])"), "[ACCOUNT]"),
+    (_DIGIT, re.compile(r"\b[A-Z]{1,2}\d[A-Z\d]?\s?\d[A-Z]{2}\b|\b[A-Z]\d[A-Z]\s\d[A-Z]\d\b"), "[POSTCODE]"),
     (
-        _CODE.search,
+        _CODE,
         re.compile(r"\b(?:zip(?:\s?code)?|post\s?code|postal code)\s*(?:is|:)?\s*\d{4,5}(?:-\d{4})?\b", re.I),
         "[POSTCODE]",
     ),
-    (_DIGIT.search, re.compile(r"(?<=\b[A-Z]{2} )\d{5}(?:-\d{4})?\b"), "[POSTCODE]"),
+    (_DIGIT, re.compile(r"(?<=\b[A-Z]{2} )\d{5}(?:-\d{4})?\b"), "[POSTCODE]"),
 )
 # A link that stood in brackets of its own.
 _BRACKETED = re.compile(r"\[{2,}URL\]{2,}")
@@ -144,10 +166,13 @@ def _phone(match: re.Match[str]) -> str:
 
 def mask(text: str) -> str:
     """Returns the text with user names, links, e-mails, phones, addresses and birth dates masked. Idempotent."""
+    look = _Look(text)
     for may_match, pattern, placeholder in _RULES:
-        if may_match(text):
+        if may_match(look):
             text = pattern.sub(placeholder, text)
-    return _BRACKETED.sub("[URL]", _PHONE.sub(_phone, text))
+    if "[[" in text:
+        text = _BRACKETED.sub("[URL]", text)
+    return _PHONE.sub(_phone, text) if look.digit else text
 
 
 def has_placeholder(text: str) -> bool:

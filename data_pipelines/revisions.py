@@ -21,14 +21,18 @@ OVERWRITTEN = "votes_overwritten"
 Order = Callable[[Pair], float]
 
 
-def revisions(preferences: Sequence[Pair], similarity: Similarity) -> list[Pair]:
-    """Returns the GM preferences whose chosen reply can pass for a revision of the rejected one (the draft)."""
+def revisions(preferences: Sequence[Pair], similarity: Similarity, same: float = 1.0) -> list[Pair]:
+    """Returns the GM preferences whose chosen reply can pass for a revision of the rejected one (the draft).
+
+    Args:
+      same: from this similarity on two replies say the same, and neither revises the other.
+    """
     return [
         pair
         for pair in preferences
         if len(pair.chosen.text) <= MAX_GROWTH * len(pair.rejected.text)
         and comparable(pair)
-        and similarity.cosine(pair.chosen.text, pair.rejected.text) >= similarity.threshold
+        and similarity.threshold <= similarity.cosine(pair.chosen.text, pair.rejected.text) < same
     ]
 
 
@@ -44,10 +48,21 @@ def candidates(found: Sequence[Pair], threads: Sequence[Thread], similarity: Sim
     made = []
     for pair in _capped(best_first(found, order)):
         draft, target = pair.rejected, pair.chosen
-        made.append(Pair("im", pair.post, target, draft, pair.probability, draft=draft))
+        made.append(Pair("im", pair.post, target, draft, pair.probability, draft=draft, weight=pair.weight))
         other = _overwritten(draft, target, replies[pair.post.id], similarity)
         if other is not None:
-            made.append(Pair("im", pair.post, target, other, pair.probability, draft=draft, source=OVERWRITTEN))
+            made.append(
+                Pair(
+                    "im",
+                    pair.post,
+                    target,
+                    other,
+                    pair.probability,
+                    draft=draft,
+                    weight=pair.weight,
+                    source=OVERWRITTEN,
+                )
+            )
     return [pair for pair in made if comparable(pair)]
 
 

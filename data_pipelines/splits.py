@@ -1,34 +1,55 @@
-"""Which split a post belongs to: decided by a keyed hash of its id alone, so that it stays there as data grows."""
+"""Which split a post belongs to: decided by a keyed hash of its id and by its time alone, so that it stays there.
 
-from collections.abc import Sequence
+Near-duplicate posts never stand on two sides: those that fall elsewhere than the oldest of them are left out rather
+than moved, so that a post that was held out once is never trained on, whatever the data grows by.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from data_pipelines.identity import Hasher
-from data_pipelines.near_duplicates import Clusters
-from data_pipelines.records import SPLITS, Example, Pair, Post, Thread, Traits
+from data_pipelines.ingest import DAY
+from data_pipelines.records import SPLITS, Example, Pair, Post, Reply, Traits
 
 MIN_SURVIVORS = 0.5
+HELD_OUT = tuple(split for split in SPLITS if split != "train")
 
 
-def split_of(post: Post, fractions: dict[str, float], hasher: Hasher) -> str:
-    """Returns the split of a post. Train, validation and test lie in this order on the line from 0 to 1."""
-    point = hasher.uniform("split", post.id)
-    if point < fractions["train"]:
-        return "train"
-    return "validation" if point < fractions["train"] + fractions["validation"] else "test"
+@dataclass(frozen=True)
+class Splitter:
+    """Knows the split of every post. `cutoff`: posts from this time (in seconds) on never enter train.
+
+    `left_out`: communities that are test as a whole, for asking how a model does where it has never been.
+    """
+
+    fractions: Mapping[str, float]
+    hasher: Hasher
+    cutoff: int | None = None
+    left_out: tuple[str, ...] = ()
+
+    def split_of(self, post: Post) -> str:
+        """Train, validation and test lie in this order on the line from 0 to 1."""
+        if post.community in self.left_out:
+            return "test"
+        point = self.hasher.uniform("split", post.id)
+        if point < self.fractions["train"]:
+            later = self.cutoff is not None and post.created is not None and post.created >= self.cutoff
+            return "test_later" if later else "train"
+        return "validation" if point < self.fractions["train"] + self.fractions["validation"] else "test"
 
 
-def assign(threads: Sequence[Thread], clusters: Clusters, traits: Traits, hasher: Hasher) -> dict[str, list[Thread]]:
-    """Returns the threads by split; near-duplicate posts follow the oldest of them."""
-    oldest: dict[int, Post] = {}
-    for index, thread in enumerate(threads):
-        leader = clusters.leader(index)
-        known = oldest.get(leader)
-        if known is None or (thread.post.created or 0) < (known.created or 0):
-            oldest[leader] = thread.post
-    found: dict[str, list[Thread]] = {split: [] for split in SPLITS}
-    for index, thread in enumerate(threads):
-        found[split_of(oldest[clusters.leader(index)], traits.fractions, hasher)].append(thread)
-    return found
+def cutoff(posts_by_day: Mapping[int, int], traits: Traits) -> int | None:
+    """Returns the time from which on at most the share `traits.later` of the posts lies; None without times."""
+    total = sum(posts_by_day.values())
+    if not traits.time or not traits.later or not total:
+        return None
+    first, tail = max(posts_by_day) + 1, 0
+    for day in sorted(posts_by_day, reverse=True):
+        tail += posts_by_day[day]
+        if tail > traits.later * total:
+            break
+        first = day
+    return first * DAY
 
 
 def people(rows: Sequence[Pair | Example]) -> set[str]:
@@ -37,6 +58,7 @@ def people(rows: Sequence[Pair | Example]) -> set[str]:
 
 
 def _repliers(row: Pair | Example) -> set[str | None]:
+    replies: tuple[Reply | None, ...]
     replies = (row.chosen, row.rejected, row.draft) if isinstance(row, Pair) else (row.reply, row.draft)
     return {reply.author for reply in replies if reply is not None}
 

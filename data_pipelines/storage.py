@@ -78,6 +78,18 @@ def check_free(out: Path, name: str, named: bool) -> None:
         )
 
 
+def unfinished(out: Path, name: str) -> Path:
+    """Returns where an unfinished build of a dataset waits: beside the folder, since it holds texts as they came."""
+    out = out.resolve()
+    return out.parent / f".{out.name}-{name}-unfinished"
+
+
+def known_cutoff(out: Path, name: str) -> int | None:
+    """Returns the cut-off of `test_later` that the first build of this dataset fixed, None if there is none yet."""
+    path = out / f"card_{name}.json"
+    return read_card(out, name).get("cutoff") if path.is_file() else None
+
+
 def write(dataset: Dataset, hasher: Hasher, name: str, out: Path) -> None:
     """Writes the configs `<name>_pairs` and `<name>_replies`, then the card. Replaces an older build of that name.
 
@@ -103,6 +115,7 @@ def write(dataset: Dataset, hasher: Hasher, name: str, out: Path) -> None:
                 LlumiPairs(config=config, data_dir=building).download_and_prepare()
         _replace(name, Path(building), out)
     write_card(dataset.card, name, out)
+    write_page(dataset, name, out)
 
 
 def _replace(name: str, building: Path, out: Path) -> None:
@@ -175,6 +188,15 @@ def write_card(card: dict, name: str, out: Path) -> None:
         part = path.with_suffix(".part")
         part.write_text(text, encoding="utf-8")
         os.replace(part, path)
+
+
+def write_page(dataset: Dataset, name: str, out: Path) -> None:
+    """Writes the card for people: `card_<name>.html`, and `card.html` as the one of the last build."""
+    from data_pipelines import card_page
+
+    series = card_page.series_of([pair for pairs in dataset.pairs.values() for pair in pairs])
+    for path in (out / f"card_{name}.html", out / "card.html"):
+        card_page.write_card_page({"dataset": name, **dataset.card}, series, path)
 
 
 def read_card(data: Path, name: str) -> dict:

@@ -17,7 +17,7 @@ def no_pairs(card: dict) -> str:
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in _dropped(card)[:3]) or "none dropped"
     found = card["pair_funnel"]["candidates"]
     return (
-        f"no pairs: of {read:,} rows {kept:,} are eligible ({reasons}), and among their threads the rule "
+        f"no pairs: of {read:,} rows {kept:,} are of use ({reasons}), and among their threads the rule "
         f"'{card['rule']}' found {found:,} preferences before lengths and caps. It needs posts with two or more voted "
         "replies: check that posts and replies belong together, or bring more data."
     )
@@ -48,7 +48,7 @@ def show(card: dict, name: str, out: Path, key: Path, key_is_new: bool, seconds:
     console.print(
         f"key:  {key}{' (made just now: keep it, the same key gives the same ids and splits)' if key_is_new else ''}"
     )
-    console.print(f"card: {out / 'card.json'}")
+    console.print(f"card: {out / 'card.html'} (numbers: {out / 'card.json'})")
     console.print(f"look: python -m data_pipelines.show {out}")
     console.print(f"next: {_train_command(name, out)}", markup=False)
 
@@ -56,7 +56,7 @@ def show(card: dict, name: str, out: Path, key: Path, key_is_new: bool, seconds:
 def _train_command(name: str, out: Path) -> str:
     spec = f"data_pipelines.llumi_pairs:LlumiPairs/{name}"
     return (
-        f"python -m llumi_jax.train --config configs/quickstart.py --workdir runs/{name} --data_dir {out} \\\n"
+        f"python -m llumi_jax.train --config configs/smollm2_135m.py --workdir runs/{name} --data_dir {out} \\\n"
         f"      --config.pairs={spec}_pairs --config.replies={spec}_replies"
     )
 

@@ -1,5 +1,6 @@
 """Broken lines are counted and reported with file and number; too many of them stop the build."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from llumi_jax.cli import UserError
@@ -15,15 +16,22 @@ class BrokenLines:
         self.path = path
         self.lines = 0
         self.count = 0
-        self._first: list[int] = []
+        self.first: list[int] = []
 
     def add(self, number: int) -> None:
         """Notes a broken line. Gives up early on a file that is plainly of another kind."""
         self.count += 1
-        if len(self._first) < NAMED:
-            self._first.append(number)
+        if len(self.first) < NAMED:
+            self.first.append(number)
         if self.count >= 1000:
             self.finish()
+
+    @classmethod
+    def of(cls, path: str, lines: int, count: int, first: Sequence[int]) -> "BrokenLines":
+        """Puts together what several readers of parts of one file have counted."""
+        whole = cls(path)
+        whole.lines, whole.count, whole.first = lines, count, sorted(first)[:NAMED]
+        return whole
 
     def finish(self) -> list[str]:
         """Returns a remark if lines were broken. Raises UserError above 1 %; one alone never stops a build."""
@@ -35,4 +43,4 @@ class BrokenLines:
         return [f"{Path(self.path).name}: {self.count:,} broken lines skipped ({self.where()})"] if self.count else []
 
     def where(self) -> str:
-        return "line " + ", ".join(str(number) for number in self._first) + (", …" if self.count > NAMED else "")
+        return "line " + ", ".join(str(number) for number in self.first) + (", …" if self.count > NAMED else "")

@@ -13,7 +13,7 @@ import zstandard
 
 from llumi_jax.cli import UserError
 
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 18  # Of the file; a compressed one becomes five to ten times as much.
 MAX_WINDOW = 2**31  # Monthly dumps are written with --long=31.
 MAX_LINE_BYTES = 64 << 20
 Progress = Callable[[int], None]
@@ -24,7 +24,15 @@ class _CutShort(Exception):
 
 
 def read_lines(path: str | Path, progress: Progress = lambda read: None) -> Iterator[bytes]:
-    """Yields every line of a file without its newline, blank ones included.
+    """Yields every line of a file without its newline, blank ones included; see `read_blocks`."""
+    for _, block in read_blocks(path, progress):
+        yield from block.split(b"\n")
+
+
+def read_blocks(path: str | Path, progress: Progress = lambda read: None) -> Iterator[tuple[int, bytes]]:
+    """Yields the file as blocks of whole lines, each with the number of its first line (from 1), last newline cut off.
+
+    Where blocks end depends on the file alone: its n-th block is the same for every reader.
 
     Args:
       path: a plain, `.gz` or `.zst` file; told apart by its first bytes, not by its name.
@@ -36,29 +44,33 @@ def read_lines(path: str | Path, progress: Progress = lambda read: None) -> Iter
     path = Path(path)
     if not path.is_file():
         raise UserError(f"no such file: {path}. Check the path.")
-    count = 0
+    number = 1
     rest = b""
     with path.open("rb") as file:
         try:
             for chunk in _decompressed(file, progress):
-                lines = (rest + chunk).split(b"\n")
-                rest = lines.pop()
-                if len(rest) > MAX_LINE_BYTES:
-                    raise UserError(
-                        f"{path}: line {count + len(lines) + 1} is longer than {MAX_LINE_BYTES >> 20} MiB. "
-                        "Is this a file with one JSON object a line?"
-                    )
-                count += len(lines)
-                yield from lines
+                end = chunk.rfind(b"\n")
+                if end < 0:
+                    rest += chunk
+                    if len(rest) > MAX_LINE_BYTES:
+                        raise UserError(
+                            f"{path}: line {number} is longer than {MAX_LINE_BYTES >> 20} MiB. "
+                            "Is this a file with one JSON object a line?"
+                        )
+                    continue
+                block = rest + chunk[:end]
+                rest = chunk[end + 1 :]
+                yield number, block
+                number += block.count(b"\n") + 1
         except _CutShort:
             raise UserError(
-                f"{path} is cut short: {count:,} whole lines were read, then the compressed data ends too "
+                f"{path} is cut short: {number - 1:,} whole lines were read, then the compressed data ends too "
                 "early. Fetch the file again and compare its size with the original's."
             ) from None
         except (zstandard.ZstdError, zlib.error, gzip.BadGzipFile) as error:
-            raise UserError(f"{path} is damaged after {count:,} lines ({error}). Fetch the file again.") from None
+            raise UserError(f"{path} is damaged after {number - 1:,} lines ({error}). Fetch the file again.") from None
     if rest:
-        yield rest
+        yield number, rest
 
 
 def _decompressed(file: BinaryIO, progress: Progress) -> Iterator[bytes]:

@@ -14,6 +14,7 @@ from data_pipelines.records import Gone, Post, Reply
 # Before March 2015 many months say 0 for every comment: there the field means nothing.
 CONTROVERSIALITY_SINCE = 1425168000
 _MAX_SCORE = 1 << 53
+_YEAR_2100 = 4_102_444_800
 
 Epoch = int | float | str | None
 
@@ -62,21 +63,28 @@ class Comment(Row):
 
 
 def epoch(value: int | float | str) -> int:
-    """Returns whole seconds. Raises ValueError or OverflowError for what is no number."""
-    return int(float(value))
+    """Returns whole seconds. Raises ValueError or OverflowError for what is no number, or no time before 2100."""
+    seconds = value if type(value) is int else int(float(value))
+    if not 0 <= seconds < _YEAR_2100:
+        raise ValueError("no such time")
+    return seconds
 
 
 def retrieved(row: Row) -> int | None:
     """The latest time at which this row's score was looked at, None if the source does not say."""
-    seen = [row.retrieved_on, row.retrieved_utc, row.updated_on, row.meta.retrieved_2nd_on if row.meta else None]
-    return max((time for time in map(_epoch_if_any, seen) if time and time > 0), default=None)
-
-
-def _epoch_if_any(value: Epoch) -> int | None:
-    try:
-        return epoch(value or 0)
-    except (ValueError, OverflowError):
-        return None
+    latest = 0
+    for value in (
+        row.retrieved_on,
+        row.retrieved_utc,
+        row.updated_on,
+        row.meta.retrieved_2nd_on if row.meta else None,
+    ):
+        if value:
+            try:
+                latest = max(latest, epoch(value))
+            except (ValueError, OverflowError):
+                continue
+    return latest or None
 
 
 def _score_age(row: Row, created: int) -> int | None:

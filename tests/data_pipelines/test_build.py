@@ -118,7 +118,7 @@ def test_mistakes(argv, message, tmp_path):
 def test_no_pairs(tmp_path):
     posts, comments = strong_threads(5)
     paths = corpus.write(tmp_path / "RS", posts), corpus.write(tmp_path / "RC", comments[::4])
-    with pytest.raises(UserError, match="no pairs: of 10 rows 10 are eligible"):
+    with pytest.raises(UserError, match="no pairs: of 10 rows 0 are of use .post_without_preference 5"):
         build.main(
             ["--source", "reddit_dump", "--submissions", paths[0], "--comments", paths[1], "--out", str(tmp_path / "o")]
         )

@@ -3,8 +3,9 @@ import pytest
 from scipy import integrate, stats
 
 from data_pipelines import confidence
+from data_pipelines.calibration import Calibration
 from data_pipelines.confidence import Prior
-from data_pipelines.pairing import calibrate, candidates, rule_for
+from data_pipelines.pairing import candidates, rule_for
 from data_pipelines.records import Post, Reply, Thread
 from data_pipelines.sources.reddit_dump import TRAITS
 
@@ -32,7 +33,7 @@ def test_smallest_scores_under_the_whole_rule():
             for time, score in enumerate((low, high))
         )
         thread = Thread(Post("p", "c", "t", "b"), replies)
-        return any(pair.chosen.score == high for pair in candidates(thread, rule, TRAITS, calibrate(rule, TRAITS, [])))
+        return any(replies[c].score == high for c, _, _ in candidates(thread, rule, TRAITS, Calibration()))
 
     assert [smallest_chosen(low, accepts) for low in LOW_SCORES] == [8, 9, 10, 13, 17, 20, 30, 40]
 

@@ -1,50 +1,54 @@
+from collections import Counter
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from data_pipelines import splits
 from data_pipelines.identity import Hasher
-from data_pipelines.near_duplicates import Clusters
-from data_pipelines.records import Example, Pair, Post, Reply, Thread
+from data_pipelines.ingest import DAY
+from data_pipelines.records import Example, Pair, Post, Reply
 from data_pipelines.sources.reddit_dump import TRAITS
+from data_pipelines.splits import Splitter
 
 HASHER = Hasher(b"a key")
+HALVES = {"train": 0.5, "validation": 0.2, "test": 0.3}
 
 
-def threads(count: int) -> list[Thread]:
-    return [Thread(Post(f"p{i}", "c", "t", "b", created=i), ()) for i in range(count)]
-
-
-def where(found: dict[str, list[Thread]]) -> dict[str, str]:
-    return {thread.post.id: split for split, group in found.items() for thread in group}
+def post(number: int, **changes) -> Post:
+    return Post(f"p{number}", title="t", body="b", **({"community": "c", "created": number * DAY} | changes))
 
 
 def test_shares_are_those_asked_for():
-    found = splits.assign(threads(6000), Clusters(6000), TRAITS, HASHER)
-    shares = [len(found[split]) / 6000 for split in ("train", "validation", "test")]
+    splitter = Splitter(TRAITS.fractions, HASHER)
+    found = [splitter.split_of(post(number)) for number in range(6000)]
+    shares = [found.count(split) / 6000 for split in ("train", "validation", "test")]
     assert all(abs(share - wanted) < 0.015 for share, wanted in zip(shares, (0.9, 0.05, 0.05), strict=True))
 
 
-@settings(max_examples=50, deadline=None)
-@given(
-    st.integers(1, 200), st.integers(0, 200), st.lists(st.tuples(st.integers(0, 199), st.integers(0, 199)), max_size=20)
-)
-def test_later_posts_move_no_earlier_one(old, more, joins):
-    traits = replace(TRAITS, fractions={"train": 0.5, "validation": 0.2, "test": 0.3})
-    clusters, larger = Clusters(old), Clusters(old + more)
-    for a, b in joins:
-        if max(a, b) < old:
-            clusters.join(a, b)
-            larger.join(a, b)
-        elif min(a, b) >= old and max(a, b) < old + more:
-            larger.join(a, b)
-    before = where(splits.assign(threads(old), clusters, traits, HASHER))
-    after = where(splits.assign(threads(old + more), larger, traits, HASHER))
+@given(st.lists(st.integers(0, 3000), min_size=1, max_size=60, unique=True), st.sets(st.integers(0, 3000)))
+def test_more_posts_move_no_post_once_the_cutoff_is_fixed(old, more):
+    """What a first build decides, the cut-off that it inherits keeps."""
+    traits = replace(TRAITS, fractions=HALVES)
+    first = splits.cutoff(Counter(old), traits)
+    before = {number: Splitter(HALVES, HASHER, first).split_of(post(number)) for number in old}
+    after = {number: Splitter(HALVES, HASHER, first).split_of(post(number)) for number in [*more, *old]}
     assert before.items() <= after.items()
-    for a, b in joins:
-        if max(a, b) < old:
-            assert after[f"p{a}"] == after[f"p{b}"]
+    assert not [number for number, split in after.items() if split == "train" and number * DAY >= first]
+    assert sum(number * DAY >= first for number in old) <= traits.later * len(old)
+
+
+def test_no_cutoff_without_times_or_posts():
+    assert splits.cutoff({5: 10}, replace(TRAITS, time=False)) is None
+    assert splits.cutoff({}, TRAITS) is None
+    assert splits.cutoff({5: 100}, TRAITS) == 6 * DAY
+    assert splits.cutoff({5: 95, 7: 5}, TRAITS) == 7 * DAY
+
+
+def test_a_community_left_out_is_all_test():
+    splitter = Splitter(HALVES, HASHER, left_out=("elsewhere",))
+    assert {splitter.split_of(post(number, community="elsewhere")) for number in range(50)} == {"test"}
+    assert len({splitter.split_of(post(number)) for number in range(50)}) == 3
 
 
 def pair(poster: str, chosen: str, rejected: str) -> Pair:

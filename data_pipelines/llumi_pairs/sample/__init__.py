@@ -15,7 +15,7 @@ COMMENTS = FOLDER / "RC_2024-03.zst"
 # Public on purpose: nobody's privacy hangs on it, and with it the splits agree everywhere.
 KEY = b"llumi_jax sample, a public key"
 FRACTIONS = {"train": 0.60, "validation": 0.10, "test": 0.30}
-TRAITS = replace(reddit_dump.TRAITS, name="sample", fractions=FRACTIONS)
+TRAITS = replace(reddit_dump.TRAITS, name="sample", fractions=FRACTIONS, later=0.0)
 
 
 def build(seed: int = 0) -> tuple[Dataset, Hasher]:

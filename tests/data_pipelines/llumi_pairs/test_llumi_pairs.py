@@ -6,7 +6,7 @@ from data_pipelines.records import SPLITS
 
 def expected(kind: str) -> dict[str, int]:
     dataset, _ = sample.build()
-    return {split: len(getattr(dataset, kind)[split]) for split in SPLITS}
+    return {split: len(rows) for split in SPLITS if (rows := getattr(dataset, kind)[split])}
 
 
 class _LlumiPairsCase(tfds.testing.DatasetBuilderTestCase):

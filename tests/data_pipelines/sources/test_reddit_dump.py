@@ -63,7 +63,7 @@ def test_texts_that_were_taken_back(tmp_path, changes, gone):
 
 def test_own_replies_with_and_without_the_flag(tmp_path):
     assert reply(tmp_path, is_submitter=True).by_poster
-    assert reply(tmp_path, is_submitter=None, author="poster_p").by_poster
+    assert reply(tmp_path, is_submitter=None, author="poster_p").by_poster is None
     assert not reply(tmp_path, is_submitter=None).by_poster
 
 
