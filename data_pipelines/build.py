@@ -21,6 +21,7 @@ from llumi_jax.cli import UserError
 
 SOURCES = ("reddit_dump", "reddit_api", "counselchat", "shp", "convokit", "table")
 RULES = ("strict", "exposure", "paper")
+SIMILARITIES = ("words", "embeddings")
 MIN_BYTES_FOR_PROCESSES = 8 << 20  # Below, starting them takes longer than the work.
 # Flags that belong to some sources alone.
 _FLAGS_OF = {
@@ -89,10 +90,18 @@ def _add_settings(group) -> None:
         "--seed", type=int, default=0, help="breaks ties and chooses what leaves when lengths are balanced"
     )
     group.add_argument(
+        "--similarity",
+        default="words",
+        help=f"which replies say related things, for IM: {' or '.join(SIMILARITIES)} (a model of 83 MB, fetched once)",
+    )
+    group.add_argument(
         "--tombstones", metavar="FILE", help="people, posts and replies to forget: a name, id or hash a line"
     )
     group.add_argument(
         "--leave_out", action="append", default=[], metavar="COMMUNITY", help="hold a whole community out of training"
+    )
+    group.add_argument(
+        "--planted", action="store_true", help="score the rules on threads of known quality for the card (half a minute)"
     )
     group.add_argument("--english", action="store_true", help="leave out posts and replies in other languages")
     group.add_argument("--without_edited", action="store_true", help="leave out posts that were edited")
@@ -104,6 +113,7 @@ def main(argv: Sequence[str]) -> None:
     flags = parser().parse_args(argv)
     _check_choice("source", flags.source, SOURCES)
     _check_choice("rule", flags.rule, RULES)
+    _check_choice("similarity", flags.similarity, SIMILARITIES)
     if flags.processes < 1:
         raise UserError(f"--processes {flags.processes}: at least 1 is needed.")
     files = _input_files(flags)
@@ -155,11 +165,16 @@ def _build(flags: Namespace, name: str, files: list[tuple[str, str]]) -> None:
         _options(flags),
         _tombstones(flags.tombstones),
         cutoff=storage.known_cutoff(out, name),
+        similarity=flags.similarity,
     )
     start = time.monotonic()
     parts = sources.parts(flags.source, files, flags.processes, settings)
     processes = flags.processes if sum(part.bytes for part in parts) >= MIN_BYTES_FOR_PROCESSES else 1
     dataset = scale.build(parts, plan, storage.unfinished(out, name), processes)
+    if flags.planted:
+        from data_pipelines import planted_report
+
+        dataset.card["planted"] = planted_report.for_card()
     if not any(dataset.pairs.values()):
         raise UserError(summary.no_pairs(dataset.card))
     storage.write(dataset, plan.hasher, name, out)

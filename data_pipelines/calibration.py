@@ -13,6 +13,9 @@ import numpy as np
 
 from data_pipelines import confidence
 from data_pipelines.confidence import Prior
+from data_pipelines.exposure_model import ExposureModel
+from data_pipelines.exposure_model import fit as fit_exposure
+from data_pipelines.exposure_sums import ExposureSums
 from data_pipelines.ingest import DAY
 from data_pipelines.records import Post, Reply, Thread, Traits, known
 
@@ -34,20 +37,28 @@ def _year(day: int) -> int:
 
 @dataclass
 class Sums:
-    """How often each (cell, score, views) occurs among the eligible replies of the training split."""
+    """How often each (cell, score, views) occurs among the eligible replies of the training split.
+
+    `exposure`: what the rule of that name learns from, None for the others.
+    """
 
     counts: Counter[tuple[Cell, int, int | None]] = field(default_factory=Counter)
+    exposure: ExposureSums | None = None
 
     def add(self, thread: Thread) -> None:
         for reply in thread.replies:
             self.counts[cell_of(thread.post, reply), known(reply.score), reply.views] += 1
+        if self.exposure is not None:
+            self.exposure.add(thread)
 
     def merge(self, other: "Sums") -> None:
         self.counts.update(other.counts)
+        if self.exposure is not None and other.exposure is not None:
+            self.exposure.merge(other.exposure)
 
     @classmethod
-    def of(cls, threads: Iterable[Thread]) -> "Sums":
-        sums = cls()
+    def of(cls, threads: Iterable[Thread], exposure: ExposureSums | None = None) -> "Sums":
+        sums = cls(exposure=exposure)
         for thread in threads:
             sums.add(thread)
         return sums
@@ -74,12 +85,16 @@ class Percentiles:
 
 @dataclass(frozen=True)
 class Calibration:
-    """The prior of the votes' rate, and where a reply counts as high (to imitate), as chosen or as rejected."""
+    """The prior of the votes' rate, and where a reply counts as high (to imitate), as chosen or as rejected.
+
+    `exposure`: how often a reply was seen, for the rule of that name.
+    """
 
     prior: Prior = Prior()
     high: Percentiles = Percentiles({}, np.inf)
     chosen_from: Percentiles | None = None
     rejected_to: Percentiles | None = None
+    exposure: ExposureModel | None = None
     pooled_cells: int = 0
 
     def rate(self, reply: Reply, traits: Traits) -> float:
@@ -114,6 +129,7 @@ def fit(
         high=Percentiles.fit(rates, HIGH_QUANTILE, empty=np.inf),
         chosen_from=Percentiles.fit(scores, chosen_quantile, np.inf) if chosen_quantile is not None else None,
         rejected_to=Percentiles.fit(scores, rejected_quantile, -np.inf) if rejected_quantile is not None else None,
+        exposure=fit_exposure(sums.exposure) if sums.exposure is not None else None,
         pooled_cells=sum(int(table[2].sum()) < MIN_CELL for table in tables.values()),
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 
-from data_pipelines import audit, privacy, revisions
+from data_pipelines import audit, exposure_model, privacy, revisions
 from data_pipelines.calibration import Calibration
 from data_pipelines.funnel import Funnel
 from data_pipelines.pairing import Rule
@@ -41,6 +41,8 @@ class Settings:
             "traits": asdict(self.traits),
             "similarity": [self.similarity.name, self.similarity.threshold],
         }
+        if self.calibration.exposure is not None:
+            numbers["exposure"] = exposure_model.settings()
         return hashlib.sha256(json.dumps(numbers, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -77,7 +79,7 @@ def make(
         "clauses_off": settings.rule.clauses_off(settings.traits),
         "traits": asdict(settings.traits),
         "seed": settings.seed,
-        "prior": asdict(settings.calibration.prior),
+        "prior": asdict((settings.calibration.exposure or settings.calibration).prior),
         "similarity": {"name": settings.similarity.name, "threshold": settings.similarity.threshold},
         "input": funnel.input,
         "funnel": table,
@@ -138,7 +140,7 @@ def _masked(pairs: Sequence[Pair]) -> dict[str, int]:
 
 
 def _warnings(settings: Settings, pairs: dict[str, list[Pair]]) -> list[str]:
-    found = []
+    found = list(settings.calibration.exposure.warnings) if settings.calibration.exposure else []
     if settings.calibration.pooled_cells > 1:
         found.append(
             f"{settings.calibration.pooled_cells} cells (community, year, age of the score) have too few replies for "

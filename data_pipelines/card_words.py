@@ -46,7 +46,7 @@ _FUNNEL = {
     "length_ratio": "one over 3 times as long",
     "caps": "beyond the rule's caps",
     "author_purge": "held out, author in train",
-    "length_balance": "thinned to balance lengths",
+    "balance": "thinned to balance lengths (and order)",
     "kept": "kept",
 }
 _FACTS = {

@@ -16,11 +16,13 @@ from scipy import optimize, special
 from data_pipelines import confidence
 from data_pipelines.confidence import Prior
 from data_pipelines.exposure_sums import (
+    AGE_EDGES,
     AGES,
     CELLS,
     DELAY_EDGES,
     DELAYS,
     MAX_SHARED,
+    RANK_EDGES,
     RANKS,
     ExposureSums,
     Group,
@@ -47,6 +49,18 @@ POPULARITY_SHAPE = 0.5
 _STEP_PENALTY, _LEVEL_PENALTY = 1.0, 1e-3
 # The middle of each bin of delay on a log scale; the outer ones are half as wide as their neighbours.
 _DELAY_KNOTS = np.log(np.sqrt(np.r_[DELAY_EDGES[0] / 2, DELAY_EDGES] * np.r_[DELAY_EDGES, DELAY_EDGES[-1] * 2]))
+
+
+def settings() -> dict[str, float | list[float]]:
+    """Returns every number that the estimate depends on, apart from the data."""
+    return {
+        "luck": LUCK,
+        "exposure_variance": EXPOSURE_VARIANCE,
+        "popularity_shape": POPULARITY_SHAPE,
+        "rank_edges": RANK_EDGES.tolist(),
+        "delay_edges": DELAY_EDGES.tolist(),
+        "age_edges": AGE_EDGES.tolist(),
+    }
 
 
 @dataclass(frozen=True)

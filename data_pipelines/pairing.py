@@ -11,13 +11,13 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from data_pipelines import confidence
+from data_pipelines import confidence, exposure
 from data_pipelines.calibration import Calibration, cell_of
 from data_pipelines.confidence import Prior
 from data_pipelines.records import Pair, Post, Reply, Thread, Traits, known
 from llumi_jax.cli import UserError, suggestion
 
-RULES = ("strict", "paper")
+RULES = ("strict", "exposure", "paper")
 MAX_CHOSEN_PER_AUTHOR = 20
 MAX_PAIRS_PER_POST = 5
 
@@ -32,6 +32,7 @@ class Rule:
     min_posterior: float = 0.5
     min_after_fuzz: float = 0.0
     time_order: bool = False
+    window: int | None = None  # seconds that may lie between the two replies
     calm: bool = False
     chosen_quantile: float | None = None
     rejected_quantile: float | None = None
@@ -57,9 +58,10 @@ def rule_for(name: str, traits: Traits) -> Rule:
     if name == "paper":
         return Rule("paper", min_gap=15, chosen_quantile=0.98, rejected_quantile=0.15)
     if name == "exposure":
-        raise UserError(
-            "rule 'exposure' is not in this version. Use --rule strict, which already counts views where there are any."
-        )
+        if traits.views or not traits.time:
+            why = "strict already counts the views of this source" if traits.views else "this source has no times"
+            raise UserError(f"rule 'exposure' estimates how often a reply was seen, and {why}. Use --rule strict.")
+        return Rule("exposure", min_gap=exposure.MIN_GAP, min_posterior=exposure.MIN_POSTERIOR, window=exposure.WINDOW)
     if name != "strict":
         raise UserError(f"unknown rule {name!r}. Rules: {', '.join(RULES)}.{suggestion(name, RULES)}")
     if traits.views:
@@ -112,6 +114,10 @@ Candidate = tuple[int, int, float]  # (index of chosen, of rejected, probability
 
 def candidates(thread: Thread, rule: Rule, traits: Traits, calibration: Calibration) -> list[Candidate]:
     """Returns every preference that the rule finds in a thread, before safety, caps, lengths and balance."""
+    if calibration.exposure is not None:
+        return exposure.exposure_candidates(
+            thread, calibration.exposure, traits.fuzz, rule.min_posterior, rule.min_gap, rule.window or exposure.WINDOW
+        )
     if not may_have(thread, rule, traits):
         return []
     replies = thread.replies

@@ -17,6 +17,7 @@ from data_pipelines import (
     checks,
     copies,
     examples,
+    exposure,
     gate,
     ingest,
     join,
@@ -28,6 +29,7 @@ from data_pipelines import (
 from data_pipelines.balance import balance_length, comparable
 from data_pipelines.calibration import Calibration, Sums
 from data_pipelines.eligibility import Options
+from data_pipelines.exposure_sums import ExposureSums
 from data_pipelines.funnel import Funnel
 from data_pipelines.identity import Hasher
 from data_pipelines.ingest import Kept, Tombstones
@@ -56,6 +58,7 @@ class Plan:
     options: Options = Options()
     tombstones: Tombstones = Tombstones()
     cutoff: int | None = None
+    similarity: str = "words"  # | "embeddings"
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,8 @@ def build_plan(records: Iterable[Post | Reply], plan: Plan, funnel: Funnel) -> D
     refused = months.refused(kept.votes_by_day) if plan.traits.fuzz else {}
     threads = join.threads(kept.posts, kept.replies, kept.gone, plan.traits, funnel, refused)
     splitter = splitter_for(plan, kept.posts_by_day)
-    sums = Sums.of(thread for thread in threads if splitter.split_of(thread.post) == "train")
+    train = (thread for thread in threads if splitter.split_of(thread.post) == "train")
+    sums = Sums.of(train, exposure_sums(plan))
     pairing.check_reach(plan.rule, (reply.score or 0 for thread in threads for reply in thread.replies))
     learnt = Learnt(calibrate(plan, sums), splitter, refused)
     return finish(select_all(threads, plan, learnt, funnel), plan, learnt, funnel)
@@ -107,6 +111,11 @@ def build_plan(records: Iterable[Post | Reply], plan: Plan, funnel: Funnel) -> D
 def splitter_for(plan: Plan, posts_by_day) -> Splitter:
     cutoff = splits.cutoff(posts_by_day, plan.traits) if plan.cutoff is None else plan.cutoff
     return Splitter(plan.traits.fractions, plan.hasher, cutoff, plan.options.left_out)
+
+
+def exposure_sums(plan: Plan) -> ExposureSums | None:
+    """Returns empty sums for the rule that learns from them."""
+    return ExposureSums(plan.traits.self_vote) if plan.rule.name == "exposure" else None
 
 
 def calibrate(plan: Plan, sums: Sums) -> Calibration:
@@ -138,9 +147,7 @@ def finish(selected: Sequence[Selected], plan: Plan, learnt: Learnt, funnel: Fun
     selected = copies.without_copies(selected, plan.traits, funnel)
     table = funnel.table(kept=sum(len(one.thread.replies) + plan.traits.posts_are_rows for one in selected))
     by_split = {split: [one for one in selected if one.split == split] for split in SPLITS}
-    similarity = LexicalSimilarity(
-        (reply.text for one in by_split["train"] for reply in one.thread.replies), LEXICAL_THRESHOLD
-    )
+    similarity = _similarity(plan, by_split)
 
     def order(pair: Pair) -> float:
         names = (pair.post.id, pair.chosen.id, pair.rejected.id, pair.draft.id if pair.draft else "")
@@ -159,6 +166,19 @@ def finish(selected: Sequence[Selected], plan: Plan, learnt: Learnt, funnel: Fun
     return Dataset(pairs, replies, made)
 
 
+def _similarity(plan: Plan, by_split: dict[str, list[Selected]]) -> Similarity:
+    """Returns the similarity of replies, words by their weight in the training split or embeddings made beforehand."""
+    if plan.similarity == "words":
+        train = (reply.text for one in by_split["train"] for reply in one.thread.replies)
+        return LexicalSimilarity(train, LEXICAL_THRESHOLD)
+    from data_pipelines import embeddings
+
+    found = embeddings.EmbeddingSimilarity(embeddings.threshold_for(plan.traits))
+    everything = [one for some in by_split.values() for one in some if one.candidates]
+    found.prepare([reply.text for one in everything for reply in one.thread.replies])
+    return found
+
+
 class _Maker:
     """Makes the pairs of one split, and remembers how many candidates each step left."""
 
@@ -169,7 +189,8 @@ class _Maker:
         found = [_pair(one, *candidate) for one in threads for candidate in one.candidates]
         gm = [pair for pair, for_gm in found if for_gm]
         sized = [pair for pair in gm if comparable(pair)]
-        self._capped = pairing.cap(pairing.best_first(sized, order), rule, unless=self._say_the_same)
+        best_first = exposure.best_first if rule.name == "exposure" else pairing.best_first
+        self._capped = pairing.cap(best_first(sized, order), rule, unless=self._say_the_same)
         self.revisions = revisions.revisions([pair for pair, _ in found], similarity, SAME_TEXT)
         self.steps = {
             "candidates": len(found),
@@ -190,11 +211,12 @@ class _Maker:
         return {"gm": self._capped, "im": im}
 
     def finish(self, found: dict[str, list[Pair]]) -> list[Pair]:
-        """Balances the lengths of the pairs that are left and weighs everything by post."""
-        gm = balance_length(found["gm"], self._order)
+        """Balances the lengths (and order, under `exposure`) of what is left, and weighs everything by post."""
+        balance = exposure.balance if self._rule.name == "exposure" else balance_length
+        gm = balance(found["gm"], self._order)
         self.steps |= {
             "author_purge": len(self._capped) - len(found["gm"]),
-            "length_balance": len(found["gm"]) - len(gm),
+            "balance": len(found["gm"]) - len(gm),
             "kept": len(gm),
         }
         im = revisions.balanced(found["im"], self._order)

@@ -335,7 +335,7 @@ def test_a_large_dataset_has_a_small_page():
 
 
 def test_every_reason_of_this_folder_has_words():
-    for name in ("reply_nested", "reply_score_young", "post_without_replies", "kept", "length_balance"):
+    for name in ("reply_nested", "reply_score_young", "post_without_replies", "kept", "balance"):
         assert card_words.reason(name) != card_words.spaced(name) or name == "kept"
 
 
