@@ -101,7 +101,7 @@ def _add_settings(group) -> None:
         "--leave_out", action="append", default=[], metavar="COMMUNITY", help="hold a whole community out of training"
     )
     group.add_argument(
-        "--planted", action="store_true", help="score the rules on threads of known quality for the card (half a minute)"
+        "--planted", action="store_true", help="score the rules on threads of known quality for the card (20 s)"
     )
     group.add_argument("--english", action="store_true", help="leave out posts and replies in other languages")
     group.add_argument("--without_edited", action="store_true", help="leave out posts that were edited")

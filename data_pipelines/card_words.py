@@ -43,10 +43,11 @@ _FUNNEL = {
     "reply_near_duplicate": "near-copy of a reply",
     "candidates": "preferences that the rule found",
     "same_text": "both replies nearly alike",
+    "lived_experience": "chosen tells an experience",
     "length_ratio": "one over 3 times as long",
     "caps": "beyond the rule's caps",
     "author_purge": "held out, author in train",
-    "balance": "thinned to balance lengths (and order)",
+    "balance": "thinned for balance",
     "kept": "kept",
 }
 _FACTS = {

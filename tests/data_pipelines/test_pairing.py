@@ -82,8 +82,8 @@ def test_the_cheap_test_never_hides_a_pair(rows, name):
 def test_unknown_rules():
     with pytest.raises(UserError, match="Did you mean 'strict'"):
         pairing.rule_for("strickt", reddit_dump.TRAITS)
-    with pytest.raises(UserError, match="Use --rule strict"):
-        pairing.rule_for("exposure", reddit_dump.TRAITS)
+    with pytest.raises(UserError, match="already counts the views of this source. Use --rule strict"):
+        pairing.rule_for("exposure", counselchat.TRAITS)
 
 
 def test_clauses_without_their_column_are_listed():
