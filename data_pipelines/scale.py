@@ -9,6 +9,7 @@ Each task leaves its result whole or not at all, so a build that was killed runs
 large file go on from their last checkpoint.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -20,6 +21,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import llumi_jax
 from data_pipelines import ingest, join, months, pairing, pipeline, spool, workers
 from data_pipelines.calibration import Sums
 from data_pipelines.funnel import Funnel
@@ -29,10 +31,11 @@ from data_pipelines.records import Thread
 from data_pipelines.selection import Selected
 from data_pipelines.sources import Part
 from data_pipelines.sources.broken import BrokenLines
-from data_pipelines.workers import Workers
+from data_pipelines.workers import WorkerLost, Workers
 from llumi_jax.storage import files
 
 FORMAT = 1  # of the files between the steps
+MARK = "fingerprint"
 BYTES_PER_PARTITION = 4 << 20  # of the input, which is compressed as a rule
 MAX_PARTITIONS = 64
 CHECKPOINT_BLOCKS = 64
@@ -41,12 +44,16 @@ _THREADS_PER_FRAME = 256
 
 @dataclass
 class Ingested:
-    """The counts of one ingest task. `broken`: (path, lines, broken lines, numbers of the first ones)."""
+    """The counts of one ingest task. `broken`: (path, lines, broken lines, numbers of the first ones).
+
+    `file`: tells tasks on one file from those on another, since the same path may be given twice.
+    """
 
     funnel: Funnel = field(default_factory=Funnel)
     votes_by_day: dict[int, list[int]] = field(default_factory=dict)
     posts_by_day: Counter[int] = field(default_factory=Counter)
     broken: tuple[str, int, int, list[int]] = ("", 0, 0, [])
+    file: str = ""
 
 
 @dataclass
@@ -59,32 +66,38 @@ class Joined:
 
 
 def build(parts: Sequence[Part], plan: Plan, folder: Path, processes: int) -> Dataset:
-    """Builds the dataset of all parts of the input.
+    """Returns the dataset of all parts of the input; see `building`."""
+    with building(parts, plan, folder, processes) as dataset:
+        return dataset
+
+
+@contextlib.contextmanager
+def building(parts: Sequence[Part], plan: Plan, folder: Path, processes: int) -> Iterator[Dataset]:
+    """Yields the dataset of all parts of the input, to be written while nobody else may build in the same place.
 
     Args:
       folder: private place for what waits between the steps; a build of the same input and plan goes on from there,
-        anything else in it is deleted. It is deleted when the dataset is made.
+        anything else in it is deleted. It is deleted when the caller is done; where the build was interrupted or the
+        disk was full it stays.
       processes: how many to run at once; with 1 everything stays in this one.
 
     Raises:
       UserError: whatever the sources and rules raise; another build holds the folder.
+      WorkerLost: a process was ended from outside.
     """
     partitions = max(1, min(MAX_PARTITIONS, sum(part.bytes for part in parts) // BYTES_PER_PARTITION))
     folder.parent.mkdir(parents=True, exist_ok=True)
     folder.mkdir(mode=0o700, exist_ok=True)
-    with files.locked(folder):
+    with files.locked(folder), workers.interruptible():
         _same_build_or_clear(folder, _fingerprint(parts, plan, partitions))
-        stages = _Stages(folder, plan, partitions, processes)
-        funnel = Funnel()
         try:
-            dataset = _run(stages, parts, plan, funnel)
-        except OSError:
-            raise  # A full disk: what is done stays, and the same command goes on.
+            yield _run(_Stages(folder, plan, partitions, processes), parts, plan, Funnel())
+        except (OSError, MemoryError, WorkerLost):
+            raise  # A full disk or memory: what is done stays, and the same command goes on.
         except Exception:
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
             raise
-    shutil.rmtree(folder, ignore_errors=True)
-    return dataset
+        _remove(folder)
 
 
 def _run(stages: "_Stages", parts: Sequence[Part], plan: Plan, funnel: Funnel) -> Dataset:
@@ -92,7 +105,7 @@ def _run(stages: "_Stages", parts: Sequence[Part], plan: Plan, funnel: Funnel) -
     votes, posts_by_day = _add_up(ingested, funnel)
     refused = months.refused(votes) if plan.traits.fuzz else {}
     splitter = pipeline.splitter_for(plan, posts_by_day)
-    sums = Sums()
+    sums = Sums(exposure=pipeline.exposure_sums(plan))
     scores: set[int] = set()
     for joined in stages.join([part.name for part in parts], splitter, tuple(refused)):
         funnel.add(joined.funnel)
@@ -108,16 +121,16 @@ def _run(stages: "_Stages", parts: Sequence[Part], plan: Plan, funnel: Funnel) -
 def _add_up(ingested: Iterable[Ingested], funnel: Funnel) -> tuple[dict[int, list[int]], Counter[int]]:
     votes: dict[int, list[int]] = {}
     posts: Counter[int] = Counter()
-    broken: dict[str, tuple[int, int, list[int]]] = {}
+    broken: dict[tuple[str, str], tuple[int, int, list[int]]] = {}
     for one in ingested:
         funnel.add(one.funnel)
         posts.update(one.posts_by_day)
         for day, sums in one.votes_by_day.items():
             votes[day] = [a + b for a, b in zip(votes.get(day, (0, 0, 0)), sums, strict=True)]
         path, lines, count, first = one.broken
-        before = broken.get(path, (0, 0, []))
-        broken[path] = (before[0] + lines, before[1] + count, before[2] + first)
-    for path, (lines, count, first) in broken.items():
+        before = broken.get((one.file, path), (0, 0, []))
+        broken[one.file, path] = (before[0] + lines, before[1] + count, before[2] + first)
+    for (_, path), (lines, count, first) in broken.items():
         funnel.notes += BrokenLines.of(path, lines, count, first).finish()
     return votes, posts
 
@@ -125,7 +138,7 @@ def _add_up(ingested: Iterable[Ingested], funnel: Funnel) -> tuple[dict[int, lis
 def _fingerprint(parts: Sequence[Part], plan: Plan, partitions: int) -> str:
     """Names everything that the files between the steps depend on."""
     described = {
-        "format": FORMAT,
+        "format": [FORMAT, llumi_jax.__version__],
         "parts": [part.describe() for part in parts],
         "partitions": partitions,
         "traits": asdict(plan.traits),
@@ -139,13 +152,24 @@ def _fingerprint(parts: Sequence[Part], plan: Plan, partitions: int) -> str:
 
 
 def _same_build_or_clear(folder: Path, fingerprint: str) -> None:
-    mark = folder / "fingerprint"
+    mark = folder / MARK
     if mark.exists() and mark.read_text() == fingerprint:
         return
+    _clear(folder)
+    files.write_text(mark, fingerprint)
+
+
+def _clear(folder: Path) -> None:
+    """Deletes all but the lock. The mark goes first: without it nothing that a kill leaves here counts."""
+    (folder / MARK).unlink(missing_ok=True)
     for path in folder.iterdir():
         if path.name != ".lock":
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-    files.write_text(mark, fingerprint)
+
+
+def _remove(folder: Path) -> None:
+    _clear(folder)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Stages:
@@ -222,7 +246,7 @@ def _ingest(part: Part, plan: Plan, partitions: int, folder: Path) -> Ingested:
     finally:
         writer.close()
     counts = (broken.path, broken.lines, broken.count, broken.first)
-    return Ingested(kept.funnel, kept.votes_by_day, kept.posts_by_day, counts)
+    return Ingested(kept.funnel, kept.votes_by_day, kept.posts_by_day, counts, part.name.partition("-")[0])
 
 
 def _join(index: int, folders: Sequence[Path], plan: Plan, splitter, refused: tuple[str, ...], out: Path) -> Joined:
@@ -234,7 +258,8 @@ def _join(index: int, folders: Sequence[Path], plan: Plan, splitter, refused: tu
             rows.gone += part.gone
     funnel = Funnel()
     threads = join.threads(rows.posts, rows.replies, rows.gone, plan.traits, funnel, refused)
-    sums = Sums.of(thread for thread in threads if splitter.split_of(thread.post) == "train")
+    train = (thread for thread in threads if splitter.split_of(thread.post) == "train")
+    sums = Sums.of(train, pipeline.exposure_sums(plan))
     scores = [reply.score or 0 for thread in threads for reply in thread.replies]
     spool.write_frames(
         out, (threads[at : at + _THREADS_PER_FRAME] for at in range(0, len(threads), _THREADS_PER_FRAME))

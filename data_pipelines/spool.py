@@ -17,6 +17,7 @@ from data_pipelines.records import Post, Reply
 
 T = TypeVar("T")
 FLUSH_ROWS = 4096
+FLUSH_CHARACTERS = 16 << 20  # A post may be as long as a line.
 _LENGTH = 4
 _encoder = msgspec.msgpack.Encoder()
 
@@ -40,20 +41,21 @@ class Writer:
         folder.mkdir(parents=True, exist_ok=True)
         self._files = [open(folder / f"{index}.rows", "ab", buffering=1 << 16) for index in range(partitions)]
         self._buffers = [Rows([], [], []) for _ in range(partitions)]
-        self._waiting = 0
+        self._waiting = self._characters = 0
 
     def take(self, kept: Kept) -> None:
         """Moves the rows out of `kept`, whose counts stay."""
         partitions = len(self._files)
         for post in kept.posts:
             self._buffers[partition_of(post.id, partitions)].posts.append(post)
+            self._characters += len(post.body)
         for reply in kept.replies:
             self._buffers[partition_of(reply.post_id, partitions)].replies.append(reply)
         for gone in kept.gone:
             self._buffers[partition_of(gone[0], partitions)].gone.append(gone)
         self._waiting += len(kept.posts) + len(kept.replies) + len(kept.gone)
         kept.posts, kept.replies, kept.gone = [], [], []
-        if self._waiting >= FLUSH_ROWS:
+        if self._waiting >= FLUSH_ROWS or self._characters >= FLUSH_CHARACTERS:
             self._write()
 
     def _write(self) -> None:
@@ -61,7 +63,7 @@ class Writer:
             if buffer.posts or buffer.replies or buffer.gone:
                 self._files[index].write(frame(buffer))
                 self._buffers[index] = Rows([], [], [])
-        self._waiting = 0
+        self._waiting = self._characters = 0
 
     def sizes(self) -> list[int]:
         """Brings everything to the files and returns how long they are now."""

@@ -1,14 +1,18 @@
 """Jobs on all cores, with one progress bar. A job is a function of this package and its arguments, both picklable."""
 
+import contextlib
 import multiprocessing
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from data_pipelines import progress
+from llumi_jax.cli import RunFailure
 
 POLL_SECONDS = 0.2
 _counter: Any = None
@@ -21,14 +25,35 @@ def advance(amount: int) -> None:
             _counter.value += amount
 
 
-def _start(counter) -> None:
+class WorkerLost(RunFailure):
+    """A worker did not end by itself: what it had finished before stays good."""
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """SIGTERM (a scheduler, a shutdown) ends what runs inside as Ctrl-C does: with KeyboardInterrupt."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Only the main thread may, and need, look after signals.
+        return
+
+    def interrupt(*_) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _start(counter, parent: int) -> None:
     global _counter
     _counter = counter
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 
 def _end_with(parent: int) -> None:
-    """A worker whose parent was killed would wait for work for ever."""
+    """A worker whose parent was killed, perhaps before the worker was up, would wait for work for ever."""
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)
@@ -39,6 +64,7 @@ class Workers:
 
     def __init__(self, what: str, processes: int, total: int, in_bytes: bool = False) -> None:
         self._processes = processes
+        self._pool: ProcessPoolExecutor | None = None
         self._bar = progress.reading(what, total) if in_bytes else progress.counting(what, total)
 
     def __enter__(self) -> "Workers":
@@ -46,6 +72,7 @@ class Workers:
         return self
 
     def __exit__(self, *error) -> None:
+        self._kill()  # None is left unless something went wrong, here or at whoever takes the results.
         self._bar.__exit__(*error)
 
     def run(self, jobs: Sequence[tuple[Callable, tuple]], sizes: Sequence[int] = ()) -> Iterator[tuple[int, Any]]:
@@ -74,22 +101,54 @@ class Workers:
         # A fresh interpreter: a fork of one that has run threads (JAX, TensorFlow, a progress bar) may hang.
         context = multiprocessing.get_context("spawn")
         counter = context.Value("q", 0)
-        pool = ProcessPoolExecutor(min(self._processes, len(jobs)), context, _start, (counter,))
-        try:
+        start = (counter, os.getpid())
+        self._pool = pool = ProcessPoolExecutor(min(self._processes, len(jobs)), context, _start, start)
+        with _deaf():
             waiting = {pool.submit(function, *arguments): index for index, (function, arguments) in enumerate(jobs)}
-            seen = 0
-            while waiting:
-                ended, _ = wait(waiting, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
-                now = counter.value
-                self._advance(now - seen)
-                seen = now
-                for future in ended:
-                    index = waiting.pop(future)
-                    result = future.result()
-                    self._advance(sizes[index] if sizes else 0)
-                    yield index, result
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        seen = 0
+        while waiting:
+            ended, _ = wait(waiting, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
+            now = counter.value
+            self._advance(now - seen)
+            seen = now
+            for future in ended:
+                index = waiting.pop(future)
+                result = _result(future)
+                self._advance(sizes[index] if sizes else 0)
+                yield index, result
+        pool.shutdown(wait=True)
+        self._pool = None
+
+    def _kill(self) -> None:
+        """Ends the workers at once: a job leaves its result whole or not at all, and may have hours to go."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            workers = list((pool._processes or {}).values())
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in workers:
+                worker.kill()
+            for worker in workers:
+                worker.join()
+
+
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """Processes started inside never hear of Ctrl-C, which a terminal sends to all: it is the parent that ends them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _result(future) -> Any:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        raise WorkerLost(
+            "a worker process was ended from outside, most likely because memory ran out. Run the same command again: "
+            "it will go on. If it happens again, give fewer --processes."
+        ) from None
 
 
 class _Direct:

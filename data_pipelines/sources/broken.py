@@ -7,6 +7,7 @@ from llumi_jax.cli import UserError
 
 MAX_SHARE = 0.01
 NAMED = 5
+PLAIN = 10_000
 
 
 class BrokenLines:
@@ -19,11 +20,14 @@ class BrokenLines:
         self.first: list[int] = []
 
     def add(self, number: int) -> None:
-        """Notes a broken line. Gives up early on a file that is plainly of another kind."""
+        """Notes a broken line. Gives up early on a file that is plainly of another kind: most of its lines are broken.
+
+        Fewer are judged at the end alone: a stretch of broken lines may be less than 1 % of a large file.
+        """
         self.count += 1
         if len(self.first) < NAMED:
             self.first.append(number)
-        if self.count >= 1000:
+        if self.count >= PLAIN and self.count > self.lines / 2:
             self.finish()
 
     @classmethod
