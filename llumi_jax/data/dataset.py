@@ -77,6 +77,12 @@ def read_threads(spec: str, split: str, task: str, data_dir: str | os.PathLike, 
     return [threads[key] for key in sorted(threads)]
 
 
+def check(spec: str, data_dir: str | os.PathLike, kind: str) -> None:
+    """Opens the datasets of a spec. Raises UserError as `read_threads` does, without reading a row."""
+    for one in (part.strip() for part in spec.split(",")):
+        _check_features(one, open_builder(one, data_dir), kind)
+
+
 def split_names(spec: str, data_dir: str | os.PathLike) -> list[str]:
     """The splits that a dataset (or any of several) has."""
     return sorted({name for one in spec.split(",") for name in open_builder(one.strip(), data_dir).info.splits})

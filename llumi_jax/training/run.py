@@ -13,7 +13,7 @@ from llumi_jax.storage import files
 from llumi_jax.training import metrics
 from llumi_jax.training import recipe as recipes
 from llumi_jax.training.recipe import Recipe, Stage
-from llumi_jax.training.stage import StageRun, Workshop
+from llumi_jax.training.stage import StageRun, Workshop, check_data
 
 # (role, adapter or weights as they were trained, or None for the base alone, posts) -> a reply to each post
 Answer = Callable[[str, Path | None, Sequence[dataset.Thread]], list[str]]
@@ -52,6 +52,9 @@ def run(shop: Workshop, answer: Answer) -> dict[str, Any]:
       answer: writes the replies that are shown before and after.
     """
     recipe = shop.recipe
+    for stage in recipe.selected():
+        if shop.done(stage) is None:
+            check_data(shop, stage)
     stages = []
     for stage in recipe.selected():
         summary = shop.done(stage)

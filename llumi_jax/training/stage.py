@@ -64,10 +64,35 @@ class Workshop:
         return files.read_json(path) if path.exists() else None
 
 
+def check_data(shop: Workshop, stage: Stage) -> None:
+    """Opens the datasets of a stage, so that a name misspelt is found before hours of training.
+
+    Raises:
+      UserError: a dataset is not there or lacks a feature, or there is no such split to evaluate on.
+    """
+    recipe = shop.recipe
+    dataset.check(_spec(recipe, stage, _kind(stage)), shop.data_dir, _kind(stage))
+    if not stage.evaluate:
+        return
+    spec, split = _spec(recipe, stage, "pairs"), recipe.evaluation_split
+    dataset.check(spec, shop.data_dir, "pairs")
+    names = dataset.split_names(spec, shop.data_dir)
+    if split not in names:
+        raise UserError(
+            f"config.evaluation_split={split!r} is no split of {spec}; it has {', '.join(names)}."
+            f"{suggestion(split, names)} Without held-out pairs: config.stage.{stage.name}.evaluate=False."
+        )
+
+
+def _spec(recipe: Recipe, stage: Stage, kind: str) -> str:
+    """The datasets of one kind that a stage reads."""
+    return stage.data if stage.data and kind == _kind(stage) else getattr(recipe, kind)
+
+
 def read_rows(shop: Workshop, stage: Stage, split: str, kind: str, most: int = 0) -> PackedRows | None:
     """Packed rows of one split (of its first `most` threads, if given), or None where it has nothing for the role."""
     recipe = shop.recipe
-    spec = stage.data if stage.data and kind == _kind(stage) else getattr(recipe, kind)
+    spec = _spec(recipe, stage, kind)
     # Threads come in the order of their ids, which are keyed hashes: the first ones are a random part.
     threads = dataset.read_threads(spec, split, stage.role, shop.data_dir, kind)[: most or None]
     if not threads:
@@ -135,13 +160,6 @@ class StageRun:
         if not self.stage.evaluate:
             return None
         split, most = self.recipe.evaluation_split, self.stage.evaluation_threads
-        spec = self.stage.data if self.stage.data and _kind(self.stage) == "pairs" else self.recipe.pairs
-        names = dataset.split_names(spec, self.shop.data_dir)
-        if split not in names:
-            raise UserError(
-                f"config.evaluation_split={split!r} is no split of {spec}; it has {', '.join(names)}."
-                f"{suggestion(split, names)} Without held-out pairs: config.stage.{self.stage.name}.evaluate=False."
-            )
         rows = read_rows(self.shop, self.stage, split, "pairs", most)
         if rows is None:
             print(f"{self.stage.name}: no held-out pairs for role {self.stage.role!r} in split {split!r}", flush=True)
