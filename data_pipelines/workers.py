@@ -25,6 +25,12 @@ def advance(amount: int) -> None:
             _counter.value += amount
 
 
+_LOST = (
+    "a worker process was ended from outside, most likely because memory ran out. Run the same command again: it will "
+    "go on. If it happens again, give fewer --processes."
+)
+
+
 class WorkerLost(RunFailure):
     """A worker did not end by itself: what it had finished before stays good."""
 
@@ -108,7 +114,7 @@ class Workers:
         seen = 0
         while waiting:
             ended, _ = wait(waiting, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
-            now = counter.value
+            now = counter.get_obj().value  # Without the lock, which a worker that was killed may hold for ever.
             self._advance(now - seen)
             seen = now
             for future in ended:
@@ -116,6 +122,9 @@ class Workers:
                 result = _result(future)
                 self._advance(sizes[index] if sizes else 0)
                 yield index, result
+            # The pool itself does not look at all of its workers from the first.
+            if waiting and any(worker.exitcode is not None for worker in _processes(pool)):
+                raise WorkerLost(_LOST)
         pool.shutdown(wait=True)
         self._pool = None
 
@@ -123,12 +132,9 @@ class Workers:
         """Ends the workers at once: a job leaves its result whole or not at all, and may have hours to go."""
         pool, self._pool = self._pool, None
         if pool is not None:
-            workers = list((pool._processes or {}).values())
-            pool.shutdown(wait=False, cancel_futures=True)
-            for worker in workers:
+            for worker in _processes(pool):
                 worker.kill()
-            for worker in workers:
-                worker.join()
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 @contextlib.contextmanager
@@ -141,14 +147,15 @@ def _deaf() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def _processes(pool: ProcessPoolExecutor) -> list:
+    return list((pool._processes or {}).values())
+
+
 def _result(future) -> Any:
     try:
         return future.result()
     except BrokenProcessPool:
-        raise WorkerLost(
-            "a worker process was ended from outside, most likely because memory ran out. Run the same command again: "
-            "it will go on. If it happens again, give fewer --processes."
-        ) from None
+        raise WorkerLost(_LOST) from None
 
 
 class _Direct:
