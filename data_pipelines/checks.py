@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 from data_pipelines import gate, privacy
 from data_pipelines.near_duplicates import Clusters
 from data_pipelines.records import Example, Pair
-from data_pipelines.splits import people
+from data_pipelines.splits import HELD_OUT, people
 from llumi_jax.cli import RunFailure
+from llumi_jax.safety import rules
 
 Rows = dict[str, list[Pair]]
 
@@ -21,15 +22,18 @@ def check(pairs: Rows, replies: dict[str, list[Example]], purged: dict[str, dict
       purged: as `splits.purge` returned it, by task.
 
     Raises:
-      RunFailure: a T0 text, a T1 text among those to imitate, or a leak. Nothing was written.
+      RunFailure: a T0 text (in a post: one that is not masked), a T1 text among those to imitate, or a leak. Nothing
+        was written.
     """
+    train, measured = (_rows(pairs, replies, splits) for splits in (("train",), HELD_OUT))
+    held_out = [row for row in measured if isinstance(row, Pair)]
+    _check_posts([*train, *measured])
     _check_texts(pairs, replies)
-    held_out = [pair for split, some in pairs.items() if split != "train" for pair in some]
     found = {
-        "posts_in_train": len(_posts(held_out) & (_posts(pairs["train"]) | _posts(replies["train"]))),
-        "near_duplicate_posts_in_train": _near_duplicates(held_out, [*pairs["train"], *replies["train"]]),
+        "posts_in_train": len(_posts(measured) & _posts(train)),
+        "near_duplicate_posts_in_train": _near_duplicates(measured, train),
     }
-    known = people(pairs["train"]) | people(replies["train"])
+    known = people(train)
     for task, report in purged.items():
         apart = [pair for pair in held_out if pair.task == task]
         found[f"{task}_posters_in_train"] = len({pair.post.author for pair in apart if pair.post.author} & known)
@@ -40,11 +44,15 @@ def check(pairs: Rows, replies: dict[str, list[Example]], purged: dict[str, dict
     return found
 
 
-def _posts(rows: Sequence[Pair] | Sequence[Example]) -> set[str]:
+def _rows(pairs: Rows, replies: dict[str, list[Example]], splits: Sequence[str]) -> list[Pair | Example]:
+    return [*(row for split in splits for row in pairs[split]), *(row for split in splits for row in replies[split])]
+
+
+def _posts(rows: Sequence[Pair | Example]) -> set[str]:
     return {row.post.id for row in rows}
 
 
-def _near_duplicates(held_out: Sequence[Pair], train: Sequence[Pair | Example]) -> int:
+def _near_duplicates(held_out: Sequence[Pair | Example], train: Sequence[Pair | Example]) -> int:
     """Counts held-out posts that are near-duplicates of a post of train."""
     posts = {row.post.id: row.post for row in (*train, *held_out)}
     names = list(posts)
@@ -55,6 +63,14 @@ def _near_duplicates(held_out: Sequence[Pair], train: Sequence[Pair | Example]) 
         inside = sum(names[index] in ours for index in cluster)
         count += inside if inside < len(cluster) else 0
     return count
+
+
+def _check_posts(rows: Sequence[Pair | Example]) -> None:
+    for text in {text for row in rows for text in (row.post.title, row.post.body)}:
+        if rules.mask_post(text) != text:
+            raise RunFailure(
+                "a post with a T0 text reached the output. This is a fault of the program; nothing was written."
+            )
 
 
 def _check_texts(pairs: Rows, replies: dict[str, list[Example]]) -> None:
@@ -76,4 +92,6 @@ def _texts(pairs: Rows, replies: dict[str, list[Example]]) -> Iterator[tuple[str
         yield pair.rejected.text, False, draft
         yield draft, False, ""
     for row in (row for some in replies.values() for row in some):
-        yield row.reply.text, True, row.draft.text if row.draft else ""
+        draft = row.draft.text if row.draft else ""
+        yield row.reply.text, True, draft
+        yield draft, False, ""

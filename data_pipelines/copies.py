@@ -5,10 +5,11 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from msgspec.structs import replace
 
+from data_pipelines import names
 from data_pipelines.funnel import Funnel
 from data_pipelines.near_duplicates import BANDS, Clusters
 from data_pipelines.records import Traits
-from data_pipelines.selection import Selected
+from data_pipelines.selection import Selected, with_keys
 
 TEMPLATE_POSTS = 3
 
@@ -16,7 +17,19 @@ TEMPLATE_POSTS = 3
 def without_copies(found: Sequence[Selected], traits: Traits, funnel: Funnel) -> list[Selected]:
     """Drops templates (a text under 3 posts or more), all but the first of near-duplicate replies, and posts that
     stand in another split than the oldest of their near-duplicates, with their replies."""
-    return _without_copied_replies(_on_one_side(found, traits, funnel), traits, funnel)
+    return _without_copied_replies(_on_one_side(_with_fresh_keys(found), traits, funnel), traits, funnel)
+
+
+def _with_fresh_keys(found: Sequence[Selected]) -> list[Selected]:
+    """Makes the keys anew where names may have been masked since: what differed in a name alone is a copy now."""
+    old = [index for index, one in enumerate(found) if _names_somebody(one)]
+    fresh = dict(zip(old, with_keys([found[index] for index in old]), strict=True))
+    return [fresh.get(index, one) for index, one in enumerate(found)]
+
+
+def _names_somebody(one: Selected) -> bool:
+    post, replies = one.thread.post, one.thread.replies
+    return any(names.PLACEHOLDER in text for text in (post.title, post.body, *(reply.text for reply in replies)))
 
 
 def _on_one_side(found: Sequence[Selected], traits: Traits, funnel: Funnel) -> list[Selected]:

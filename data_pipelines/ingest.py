@@ -1,5 +1,7 @@
 """From records to what is kept: every row is judged by itself, once, in whatever order the rows come."""
 
+import functools
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,37 +14,59 @@ from data_pipelines.records import Post, Reply, Traits
 
 DAY = 24 * 3600
 Gone = tuple[str, str]  # (post id, reply id or "" for the post itself)
+# How people write a name or an id: with what stands before it on the site, or as an address there (of a profile, of a
+# post, of a reply below it).
+_WRITTEN = (
+    re.compile(r"(?:(?:https?://)?[^/\s]*/?(?:user|u)/|@|t[13]_)([^/\s]+)/?"),
+    re.compile(r"(?:https?://)?\S*/comments/(\w+)(?:/[^/\s]*)?/?"),
+    re.compile(r"(?:https?://)?\S*/comments/\w+/[^/\s]*/(\w+)/?"),
+)
+_HASH = re.compile(r"[0-9a-f]{24}")
 
 
 @dataclass(frozen=True)
 class Tombstones:
-    """Who and what must be forgotten: raw names and ids of posts and replies, or their hashes under the build's key."""
+    """Who and what must be forgotten: raw names and ids of posts and replies, or their hashes under the build's key.
+
+    Of hashes it knows those of `identity.Hasher` for a post, a reply and an author, and those that a dataset shows: a
+    `thread_id` (for the task gm) stands for the post and all replies to it, a `reply_id` (gm) for that reply.
+    """
 
     entries: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, lines: Iterable[str]) -> "Tombstones":
-        """Takes lines as people write them: `u/name`, `t3_abc`, `t1_def`, a bare name or id, a hash, a # comment."""
-        bare = (line.split("#")[0].strip() for line in lines)
-        return cls(frozenset(_without_prefix(entry) for entry in bare if entry))
+        """Takes lines as people write them: `u/name`, `t3_abc`, an address, a bare name or id, a hash, a # comment.
+
+        Upper and lower case are the same: sites take names so, and nobody should stay because of a letter's case.
+        """
+        bare = {line.split("#")[0].strip().removeprefix("\ufeff").casefold() for line in lines} - {""}
+        named = {match[1] for entry in bare for form in _WRITTEN if (match := form.fullmatch(entry))}
+        return cls(frozenset(bare | named))  # As they stand, too: somebody may be called "t1_x".
 
     def cover(self, record: Post | Reply, hasher: Hasher) -> bool:
         """Whether a record, its author or (for a reply) its post is named."""
         if not self.entries:
             return False
-        names = {record.id, hasher.id("post" if isinstance(record, Post) else "reply", record.id)}
         post = record.id if isinstance(record, Post) else record.post_id
-        names |= {post, hasher.id("post", post), hasher.id("thread", post, "")}
-        if record.author:
-            names |= {record.author, hasher.id("author", record.author)}
-        return not names.isdisjoint(self.entries)
+        raw = {record.id, post, record.author or record.id}
+        if not self.entries.isdisjoint(map(str.casefold, raw)):
+            return True
+        return self._has_hashes and not self.entries.isdisjoint(_hashes(record, post, hasher))
+
+    @functools.cached_property
+    def _has_hashes(self) -> bool:
+        """Hashing every row takes longer than judging it."""
+        return any(map(_HASH.fullmatch, self.entries))
 
 
-def _without_prefix(entry: str) -> str:
-    for prefix in ("/u/", "u/", "t1_", "t3_"):
-        if entry.startswith(prefix):
-            return entry[len(prefix) :]
-    return entry
+def _hashes(record: Post | Reply, post: str, hasher: Hasher) -> set[str]:
+    found = {hasher.id("post", post), hasher.id("thread", post, "")}
+    if isinstance(record, Reply):
+        found |= {hasher.id("reply", record.id), hasher.id("reply", post, "", record.id)}
+    if record.author:
+        found.add(hasher.id("author", record.author))
+    return found
 
 
 @dataclass

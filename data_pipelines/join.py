@@ -43,7 +43,7 @@ def _posts(posts: Iterable[Post], taken_back: set[Gone], traits: Traits, funnel:
             continue
         other = by_id.get(post.id)
         funnel.drop("post_repeated", rows if other else 0)
-        by_id[post.id] = post if other is None else max(other, post, key=lambda p: (p.score or 0, p.body, p.title))
+        by_id[post.id] = post if other is None else max(other, post, key=lambda p: (p.score or 0, p.body, repr(p)))
     return by_id
 
 
@@ -55,7 +55,8 @@ def _groups(
     funnel: Funnel,
 ) -> dict[str, dict[str, Reply]]:
     groups: dict[str, dict[str, Reply]] = {}
-    merges: Counter[str] = Counter()
+    copies: Counter[str] = Counter()
+    scores: dict[tuple[str, str], set[int | None]] = {}
     for reply in replies:
         reason = _judge(reply, posts.get(reply.post_id), taken_back, refused)
         if reason:
@@ -65,11 +66,12 @@ def _groups(
         other = group.get(reply.id)
         if other is not None:
             funnel.drop("reply_repeated")
-            merges["copies"] += 1
-            merges["other_score"] += other.score != reply.score
-            reply = max(other, reply, key=_freshness)
+            copies["copies"] += 1
+            scores.setdefault((reply.post_id, reply.id), {other.score}).add(reply.score)
+            reply = reply if reply == other else max(other, reply, key=_freshness)
         group[reply.id] = reply
-    funnel.merges += merges
+    copies["other_score"] = sum(len(seen) - 1 for seen in scores.values())
+    funnel.merges += copies
     return groups
 
 
@@ -83,9 +85,9 @@ def _judge(reply: Reply, post: Post | None, taken_back: set[Gone], refused: Coll
     return eligibility.judge_reply_to(reply, post)
 
 
-def _freshness(reply: Reply) -> tuple[int, int, str]:
+def _freshness(reply: Reply) -> tuple[int, int, str, str]:
     """The score seen last counts; between equals the larger, as merged dumps do: no order of rows matters."""
-    return reply.score_age or 0, abs(known(reply.score)), reply.text
+    return reply.score_age or 0, abs(known(reply.score)), reply.text, repr(reply)
 
 
 def _oldest(group: list[Reply], funnel: Funnel) -> tuple[Reply, ...]:
