@@ -139,7 +139,9 @@ def build(parts: Sequence["Part"], plan: "Plan", runner: str, options: Sequence[
 def _import_beam() -> None:
     """Imports Beam without its greeting about services that nobody asked for."""
     if importlib.util.find_spec("apache_beam") is None:
-        raise UserError("--beam_runner needs Apache Beam, which is not installed. Run: pip install 'llumi-jax[beam]'")
+        raise UserError(
+            "--beam_runner needs Apache Beam, which is not installed. Run: pip install -c constraints.txt -e '.[beam]'"
+        )
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -410,13 +410,36 @@ def test_flags():
 def test_without_beam_the_error_says_how_to_get_it(tmp_path, monkeypatch):
     parts = beam.parts("reddit_dump", dump(tmp_path, *threads(1)), 1, Settings())
     monkeypatch.setitem(sys.modules, "apache_beam", None)
-    with pytest.raises(UserError, match=r"not installed. Run: pip install 'llumi-jax\[beam\]'"):
+    with pytest.raises(UserError, match=r"not installed. Run: pip install .* '\.\[beam\]'"):
         beam.build(parts, PLAN, beam.DIRECT, [])
 
 
-def test_a_job_that_is_stopped_writes_nothing(tmp_path, monkeypatch):
-    from apache_beam.runners.portability.fn_api_runner.fn_runner import RunnerResult
+class Job:
+    """A job of a runner elsewhere."""
 
-    monkeypatch.setattr(RunnerResult, "wait_until_finish", lambda self, duration=None: "CANCELLED")
+    cancelled = False
+
+    def run(self):
+        return self
+
+    def wait_until_finish(self):
+        return "CANCELLED"
+
+    def cancel(self):
+        self.cancelled = True
+
+
+def test_a_job_that_somebody_stopped_writes_nothing():
     with pytest.raises(RunFailure, match="ended as CANCELLED"):
-        by_beam(dump(tmp_path, *threads(1)))
+        beam._run(Job())
+
+
+def test_who_stops_the_build_stops_its_job(monkeypatch):
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Job, "wait_until_finish", interrupted)
+    job = Job()
+    with pytest.raises(KeyboardInterrupt):
+        beam._run(job)
+    assert job.cancelled
