@@ -178,7 +178,7 @@ def opened(counts: list[tuple[int, Ingested | Mistake]], plan: Plan) -> Opening 
         ingested.append(one)
     funnel = Funnel()
     try:
-        votes, posts_by_day = scale._add_up(ingested, funnel)
+        votes, posts_by_day = scale.add_up(ingested, funnel)
     except UserError as error:
         return Mistake(str(error))
     refused = months.refused(votes) if plan.traits.fuzz else {}

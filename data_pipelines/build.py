@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from data_pipelines import beam
 from llumi_jax import cli
 from llumi_jax.cli import UserError
 
@@ -48,6 +49,7 @@ def parser() -> cli.Parser:
     flags.add_argument(
         "--key_file", metavar="FILE", help="key of the hashed ids (default: one of your own is made and used again)"
     )
+    beam.add_flags(flags.add_argument_group("on many machines"))
     flags.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="how many to run at once")
     return flags
 
@@ -141,6 +143,8 @@ def _input_files(flags: Namespace) -> list[tuple[str, str]]:
     files = [("submissions", path) for path in flags.submissions] + [("comments", path) for path in flags.comments]
     files += [("", path) for path in flags.input]
     for _, path in files:
+        if flags.beam_runner and beam.is_far(path):
+            continue
         folder = Path(path).is_dir()
         if not Path(path).exists() or folder != (flags.source == "convokit"):
             kind = "is a folder, not a file" if folder else "does not exist"
@@ -168,9 +172,14 @@ def _build(flags: Namespace, name: str, files: list[tuple[str, str]]) -> None:
         similarity=flags.similarity,
     )
     start = time.monotonic()
-    parts = sources.parts(flags.source, files, flags.processes, settings)
-    processes = flags.processes if sum(part.bytes for part in parts) >= MIN_BYTES_FOR_PROCESSES else 1
-    dataset = scale.build(parts, plan, storage.unfinished(out, name), processes)
+    beam_options = beam.options_of(flags)
+    if flags.beam_runner:
+        parts = beam.parts(flags.source, files, flags.processes, settings)
+        dataset = beam.build(parts, plan, flags.beam_runner, beam_options)
+    else:
+        parts = sources.parts(flags.source, files, flags.processes, settings)
+        processes = flags.processes if sum(part.bytes for part in parts) >= MIN_BYTES_FOR_PROCESSES else 1
+        dataset = scale.build(parts, plan, storage.unfinished(out, name), processes)
     if flags.planted:
         from data_pipelines import planted_report
 

@@ -114,7 +114,7 @@ def fit(
 ) -> Calibration:
     """Fits everything on the training split's sums; the quantiles are those of a rule, None where it has none."""
     cells: dict[Cell, list[tuple[int, int, int]]] = {}
-    for (cell, score, views), count in sums.counts.items():
+    for (cell, score, views), count in sorted(sums.counts.items(), key=repr):  # Sums of floats depend on the order.
         cells.setdefault(cell, []).append((score, views or 0, count))
     tables = {cell: np.array(rows).T for cell, rows in cells.items()}
     prior = _prior(tables, traits)

@@ -25,6 +25,7 @@ CELLS = RANKS * DELAYS * AGES
 NEIGHBOURS_WITHIN = HOUR
 MAX_SHARED = 100
 FLUSH_AFTER = 20_000
+FINEST = 1 << 24
 
 Group = tuple[str, int]
 
@@ -210,6 +211,8 @@ def _group_sums(columns: _Columns) -> GroupSums:
         # A busy post has many pairs of one reply, and a popular one many votes: neither may drown the others. The
         # weight must not depend on the replies' own votes, or it would favour whoever got them.
         weight = columns.weight[first] / (columns.size[first] - 1)
+        # Binary fractions add up exactly, so that neither the order nor the number of parts shows in the last digits.
+        weight = np.round(weight * FINEST) / FINEST
         a, b = columns.cell[first], columns.cell[second]
         votes = np.r_[weight * columns.votes[first], weight * columns.votes[second]]
         pairs = pairs.merged(Table.of(np.r_[a * CELLS + b, b * CELLS + a], votes))

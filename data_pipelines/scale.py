@@ -102,7 +102,7 @@ def building(parts: Sequence[Part], plan: Plan, folder: Path, processes: int) ->
 
 def _run(stages: "_Stages", parts: Sequence[Part], plan: Plan, funnel: Funnel) -> Dataset:
     ingested = stages.ingest(parts)
-    votes, posts_by_day = _add_up(ingested, funnel)
+    votes, posts_by_day = add_up(ingested, funnel)
     refused = months.refused(votes) if plan.traits.fuzz else {}
     splitter = pipeline.splitter_for(plan, posts_by_day)
     sums = Sums(exposure=pipeline.exposure_sums(plan))
@@ -118,7 +118,7 @@ def _run(stages: "_Stages", parts: Sequence[Part], plan: Plan, funnel: Funnel) -
     return pipeline.finish(list(stages.selected()), plan, learnt, funnel)
 
 
-def _add_up(ingested: Iterable[Ingested], funnel: Funnel) -> tuple[dict[int, list[int]], Counter[int]]:
+def add_up(ingested: Iterable[Ingested], funnel: Funnel) -> tuple[dict[int, list[int]], Counter[int]]:
     votes: dict[int, list[int]] = {}
     posts: Counter[int] = Counter()
     broken: dict[tuple[str, str], tuple[int, int, list[int]]] = {}
