@@ -95,16 +95,14 @@ def _moved_away(scan: Scan, start: int, end: int) -> bool:
 
 
 def _emergency(scan: Scan, start: int, end: int) -> bool:
-    return bool(
-        whole(r"\b(?:if|have you|did you|how (?:many|much)|in case|even when)").search(scan.text, *scan.sentence(start))
-        and whole(rf"\b(?:{_HELP})").search(scan.text, *scan.sentence(start, 1))
-    )
+    return scan.contains(
+        "if|have you|did you|how (?:many|much)|in case|even when", *scan.sentence(start)
+    ) and scan.contains(_HELP, *scan.sentence(start, 1))
 
 
 def _looked_after(scan: Scan, start: int, end: int) -> bool:
-    return bool(
-        whole(_CONCERN).search(scan.text, *scan.before(start, 90))
-        and whole(rf"\b(?:{_TO_SAFETY}|{_HELP})").search(scan.text, *scan.sentence(start, 1))
+    return bool(whole(_CONCERN).search(scan.text, *scan.before(start, 90))) and scan.contains(
+        f"{_TO_SAFETY}|{_HELP}", *scan.sentence(start, 1)
     )
 
 
@@ -115,9 +113,8 @@ def _asked_about(scan: Scan, start: int, end: int) -> bool:
         r"(?:is|are) (?:the|your|it)|how (?:close|near|far))\b(?:(?!to )[^.!?]){0,25}$"
     )
     _, stop = scan.sentence(end - 1)
-    return bool(compiled(asked).search(scan.text, *scan.before(start))) and scan.text[end:stop].rstrip(
-        " \"')*"
-    ).endswith("?")
+    is_question = scan.text[end:stop].rstrip(" \"')*").endswith("?")
+    return is_question and bool(compiled(asked).search(scan.text, *scan.before(start)))
 
 
 # What a helper will not say, and whom the person told.
@@ -132,11 +129,13 @@ _TOLD = (
 )
 refused = before(_REFUSED)
 SAFE: tuple[Guard, ...] = (
-    refused,
-    before(r"(?:stopped|stop|quit|paused) (?:before|at|short of)[^.!?]{0,12}"),
-    before(_TOLD),
-    before(rf"{_SAFE_VERB}(?: (?:away|out|up|over|of|in|off))?{_GENTLE} ", 50),
-    before(rf"(?:{_MOVING_VERB}|step|walk|come|climb|stay|please|and|to|turn) {_NEAR_TO_FAR}", 50),
+    # Alternatives of one pattern, where they look equally far: a guard is asked for every match of every rule.
+    before(rf"{_REFUSED}|(?:stopped|stop|quit|paused) (?:before|at|short of)[^.!?]{{0,12}}|{_TOLD}"),
+    before(
+        rf"{_SAFE_VERB}(?: (?:away|out|up|over|of|in|off))?{_GENTLE} |"
+        rf"(?:{_MOVING_VERB}|step|walk|come|climb|stay|please|and|to|turn) {_NEAR_TO_FAR}",
+        50,
+    ),
     after(_OUT_OF_REACH),
     _moved_away,
     _not_done,
@@ -162,9 +161,7 @@ EVERYDAY: tuple[Guard, ...] = (
     within(
         r"safe|safer|safely|safety|(?:out of|within|in) reach|lock(?:ed|ing)?(?: (?:it|them|up|away|in)|$)|rid of|"
         r"away from|taken away|took (?:it|them) away|no longer|some distance|trust|thought of|called for help|"
-        r"(?:do|does|did|would|will)(?: not|n't) (?:have|need) (?:it|them)"
-    ),
-    within(
+        r"(?:do|does|did|would|will)(?: not|n't) (?:have|need) (?:it|them)|"
         r"climb\w*|kitchen|cook\w*|hunt\w*|toys?|nerf|sail\w*|camp\w*|gym|skipp?ing|swing|hammock|craft\w*|carv\w*|"
         r"shav\w*|bread|butter|dinner|movies?|film|games?|video|police|cops?|officers?|soldiers?|army|military|"
         r"shooting range|museum|tug|ladder|boat|dog|dogs|horse|knots?|knit\w*|paint\w*|garden\w*|collect\w*|school "

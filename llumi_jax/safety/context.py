@@ -3,7 +3,7 @@
 import bisect
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from llumi_jax.safety import sayings
@@ -12,6 +12,7 @@ from llumi_jax.safety.wording import whole
 
 Span = tuple[int, int]
 REACH = 120  # characters that a sentence may contribute to either side
+LONG = 4000  # characters from which on a text is searched once for each pattern, and not around each match
 
 _END = re.compile(END)
 _QUOTED = re.compile(r'"[^"\n]{2,400}"|(?<!\w)\'[^\'\n]{2,200}\'(?!\w)')
@@ -23,6 +24,8 @@ class Scan:
 
     text: str
     _starts: dict[str, list[int]] = field(default_factory=dict, compare=False)
+    _around: dict[Span, Span] = field(default_factory=dict, compare=False)
+    _judged: dict[tuple[Callable, int, int], bool] = field(default_factory=dict, compare=False)
 
     @functools.cached_property
     def ends(self) -> list[int]:
@@ -39,6 +42,11 @@ class Scan:
 
     def sentence(self, at: int, extra: int = 0) -> Span:
         """The sentence around a position, with `extra` neighbours on both sides, cut to `REACH` a sentence."""
+        if (at, extra) not in self._around:
+            self._around[at, extra] = self._sentence(at, extra)
+        return self._around[at, extra]
+
+    def _sentence(self, at: int, extra: int) -> Span:
         i = bisect.bisect_right(self.ends, at)
         low = self.ends[i - 1 - extra] if i - 1 - extra >= 0 else 0
         high = self.ends[i + extra] if i + extra < len(self.ends) else len(self.text)
@@ -64,6 +72,19 @@ class Scan:
             if not inside:
                 yield match
             match = found.search(self.text, start + 1 if inside else max(match.end(), start + 1), high)
+
+    def judge(self, guard: Callable[["Scan", int, int], bool], start: int, end: int) -> bool:
+        """What a guard says of a span. Rules share guards, and many find the same words: each is asked once."""
+        key = (guard, start, end)
+        if key not in self._judged:
+            self._judged[key] = guard(self, start, end)
+        return self._judged[key]
+
+    def contains(self, pattern: str, low: int, high: int) -> bool:
+        """Whether a match of the pattern lies in this range."""
+        if len(self.text) > LONG:
+            return self.holds(pattern, low, high)
+        return bool(whole(rf"(?<!\w)(?:{pattern})").search(self.text, low, high))
 
     def holds(self, pattern: str, low: int, high: int) -> bool:
         """Whether a match of the pattern begins in this range. The text is searched once for each pattern."""

@@ -15,14 +15,14 @@ def after(pattern: str, width: int = 70, extra: int = 0) -> Guard:
     return lambda scan, start, end: bool(whole(pattern).match(scan.text, *scan.after(end, width, extra)))
 
 
-def before(pattern: str, width: int = 70, unless: str = "(?!)") -> Guard:
+def before(pattern: str, width: int = 70, unless: str | None = None) -> Guard:
     """Harmless if this stands right before (and not `unless`). End the patterns with what may lie between."""
 
     def guard(scan: Scan, start: int, end: int) -> bool:
         span = scan.before(start, width)
         if not compiled(rf"(?<!\w)(?:{pattern})$").search(scan.text, *span):
             return False
-        return not compiled(rf"(?:{unless})$").search(scan.text, *span)
+        return unless is None or not compiled(rf"(?:{unless})$").search(scan.text, *span)
 
     return guard
 
@@ -35,9 +35,7 @@ def unless_after(pattern: str, width: int = 70) -> Guard:
 
 def within(pattern: str, extra: int = 0) -> Guard:
     """Harmless if this stands anywhere in the sentence (or in `extra` neighbours of it)."""
-    return lambda scan, start, end: bool(
-        whole(rf"(?<!\w)(?:{pattern})").search(scan.text, *scan.sentence(start, extra))
-    )
+    return lambda scan, start, end: scan.contains(pattern, *scan.sentence(start, extra))
 
 
 def without(pattern: str, extra: int = 0) -> Guard:
@@ -125,7 +123,7 @@ def rule(identifier: str, anchors: str, pattern: str, *harmless: Guard, literal:
             start, end = match.span("x") if match.groupdict().get("x") else match.span()
             while scan.text[start] in _LEADING:
                 start += 1
-            if not any(guard(scan, start, end) for guard in harmless):
+            if not any(scan.judge(guard, start, end) for guard in harmless):
                 yield start, end
 
     beside, _, elsewhere = anchors.partition("&&")
