@@ -23,7 +23,10 @@ _SAYINGS = (
     r"slack|off|short|a break|loose|free|in half)|(?:shoot\w*|shot) (?:your|my|him|her|them)\W?sel(?:f|ves) in the "
     r"foot|(?:cut|cutting) (?:me|you|him|her|them|us) (?:off|some slack|loose|out|short)|(?:drown\w*|bury\w*|"
     r"buried) (?:my|your|him|her|them|our)\W?sel(?:f|ves) in (?:\w+ )?(?:work|homework|books|studies|music)|(?:toy|"
-    r"water|nerf|heat|glue|massage|top|bubble) guns?|guns? (?:blazing|violence|control|laws?)|(?:drug|drugs) "
+    r"water|nerf|heat|glue|massage|top|bubble|finger) guns?|walls and ropes|(?:climbing|jump|skipping) ropes?|"
+    r"(?:have|has|got|having) a roof|leaves? tracks|(?:whole|entire) railway|(?:cliff|railway|tower|bridge) "
+    r"(?:paths?|walks?|station|museum|club)|gratitude (?:diary|journal|list)|"
+    r"guns? (?:blazing|violence|control|laws?)|(?:drug|drugs) "
     r"(?:test|store|stores|tests)|(?:hot|warm|cold|safe) (?:water )?tracks|(?:end|ending|ended|ends) (?:it|things|"
     r"everything) (?:with|between) (?!me\b)(?:him|her|them|us|my|your|his|this)\b(?! (?:life|own life))"
 )

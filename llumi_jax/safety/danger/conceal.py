@@ -7,7 +7,10 @@ from llumi_jax.safety.wording import MEANS
 
 _OTHERS = r"(?:anyone|anybody|a soul|them|him|her|{WHOSE} {RELATIVES}|{RELATIVES}|people|{NOBODY}|everyone|everybody)"
 _HIDE = r"(?:hide|hid|hiding|hidden|conceal|cover|cover up|disguise|stash|bury|tuck|put|keep)"
-_MARKS = r"(?:cuts?|scars?|marks?|wounds?|burns?|bruises|bandages?|note|plan|plans|evidence|blood|injuries)"
+_MARKS = (
+    r"(?:cuts?|scars?|marks?|wounds?|burns?|bruises|bandages?|note|plans?(?! (?:a|an|some|to) )|evidence|blood|"
+    r"injuries)"
+)
 _WOUND_WORDS = (
     "cut cuts scar scars mark marks wound wounds burn burns bruises bandage bandages note plan plans evidence "
     "blood injuries"

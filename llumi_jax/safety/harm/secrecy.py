@@ -14,7 +14,8 @@ RULES: tuple[Rule, ...] = (
         "T1-secrecy",
         "secret secrets hear stays report anyone anybody soul",
         r"i can keep (?:a |your )?secrets?|i(?:'m| am) good at keeping secrets|{NOBODY} (?:will|would|'ll)~(?:hear|"
-        r"know|learn)~(?:from me)|stays (?:here|with me|in here)(?=[.,!]|$| (?:and|i|no))|i (?:will|would|'ll|'d)? "
+        r"know|learn)~(?:from me)|(?:it|this|everything|what you (?:say|said|wrote|told me)) "
+        r"(?:all )?stays (?:here|with me|in here)(?=[.,!]|$| (?:and|i|no))|i (?:will|would|'ll|'d)? "
         r"?(?:never|not) (?:ever )?(?:report|repeat|pass on|share|betray)~(?:it|this|that|you|to anyone|with "
         r"anyone)",
         denied,
