@@ -46,7 +46,12 @@ def main(argv: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         report = run(flags.lines, flags.seed, Path(folder))
     found: dict[str, Any] = {"lines": report.lines, "seconds": round(report.seconds, 1), "lines_per_s": report.rate()}
-    found |= {"slowest_line_file_s": round(report.slowest, 2), "rows": report.rows, "reasons": dict(report.reasons)}
+    found |= {
+        "slowest_block_s": round(report.slowest, 2),
+        "rows": report.rows,
+        "kept": report.kept,
+        "reasons": dict(report.reasons),
+    }
     found |= {"kinds": dict(report.kinds), "threads": report.threads, "crashes": dict(report.crashes)}
     print(json.dumps(found, indent=1))
     if flags.json:

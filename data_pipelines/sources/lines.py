@@ -45,21 +45,21 @@ def read_blocks(path: str | Path, progress: Progress = lambda read: None) -> Ite
     if not path.is_file():
         raise UserError(f"no such file: {path}. Check the path.")
     number = 1
-    rest = b""
+    rest: list[bytes] = []  # Pieces of a line that has not come to its end: put together once, however many they are.
     with path.open("rb") as file:
         try:
             for chunk in _decompressed(file, progress):
                 end = chunk.rfind(b"\n")
                 if end < 0:
-                    rest += chunk
-                    if len(rest) > MAX_LINE_BYTES:
+                    rest.append(chunk)
+                    if sum(map(len, rest)) > MAX_LINE_BYTES:
                         raise UserError(
                             f"{path}: line {number} is longer than {MAX_LINE_BYTES >> 20} MiB. "
                             "Is this a file with one JSON object a line?"
                         )
                     continue
-                block = rest + chunk[:end]
-                rest = chunk[end + 1 :]
+                block = b"".join((*rest, chunk[:end]))
+                rest = [chunk[end + 1 :]]
                 yield number, block
                 number += block.count(b"\n") + 1
         except _CutShort:
@@ -69,8 +69,8 @@ def read_blocks(path: str | Path, progress: Progress = lambda read: None) -> Ite
             ) from None
         except (zstandard.ZstdError, zlib.error, gzip.BadGzipFile) as error:
             raise UserError(f"{path} is damaged after {number - 1:,} lines ({error}). Fetch the file again.") from None
-    if rest:
-        yield number, rest
+    if last := b"".join(rest):
+        yield number, last
 
 
 def _decompressed(file: BinaryIO, progress: Progress) -> Iterator[bytes]:

