@@ -176,10 +176,18 @@ def _build(flags: Namespace, name: str, files: list[tuple[str, str]]) -> None:
     if flags.beam_runner:
         parts = beam.parts(flags.source, files, flags.processes, settings)
         dataset = beam.build(parts, plan, flags.beam_runner, beam_options)
+        _write(dataset, plan, flags, name, out)
     else:
         parts = sources.parts(flags.source, files, flags.processes, settings)
         processes = flags.processes if sum(part.bytes for part in parts) >= MIN_BYTES_FOR_PROCESSES else 1
-        dataset = scale.build(parts, plan, storage.unfinished(out, name), processes)
+        with scale.building(parts, plan, storage.unfinished(out, name), processes) as dataset:
+            _write(dataset, plan, flags, name, out)
+    summary.show(dataset.card, name, out, key_path, key_is_new, time.monotonic() - start)
+
+
+def _write(dataset: Any, plan: Any, flags: Namespace, name: str, out: Path) -> None:
+    from data_pipelines import storage, summary
+
     if flags.planted:
         from data_pipelines import planted_report
 
@@ -187,7 +195,6 @@ def _build(flags: Namespace, name: str, files: list[tuple[str, str]]) -> None:
     if not any(dataset.pairs.values()):
         raise UserError(summary.no_pairs(dataset.card))
     storage.write(dataset, plan.hasher, name, out)
-    summary.show(dataset.card, name, out, key_path, key_is_new, time.monotonic() - start)
 
 
 def _source_settings(flags: Namespace) -> Any:
@@ -213,7 +220,10 @@ def _tombstones(path: str | None) -> Any:
         return Tombstones()
     if not Path(path).is_file():
         raise UserError(f"--tombstones {path}: no such file. It holds one name or id a line.")
-    return Tombstones.of(Path(path).read_text(encoding="utf-8").splitlines())
+    try:
+        return Tombstones.of(Path(path).read_text(encoding="utf-8-sig").splitlines())
+    except UnicodeDecodeError:
+        raise UserError(f"--tombstones {path}: not UTF-8. Save the file again with the encoding UTF-8.") from None
 
 
 if __name__ == "__main__":

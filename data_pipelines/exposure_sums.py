@@ -25,7 +25,7 @@ CELLS = RANKS * DELAYS * AGES
 NEIGHBOURS_WITHIN = HOUR
 MAX_SHARED = 100
 FLUSH_AFTER = 20_000
-FINEST = 1 << 24
+FINEST = 1 << 32  # Sums stay exact up to two million votes a cell.
 
 Group = tuple[str, int]
 

@@ -9,8 +9,6 @@ split, `selection.select` keeps the threads that teach something. `finish` then 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from msgspec.structs import replace
-
 from data_pipelines import (
     calibration,
     card,
@@ -36,7 +34,7 @@ from data_pipelines.ingest import Kept, Tombstones
 from data_pipelines.names import mask_names
 from data_pipelines.pairing import Rule
 from data_pipelines.records import SPLITS, Example, Pair, Post, Reply, Traits
-from data_pipelines.selection import Selected, select, with_keys
+from data_pipelines.selection import Selected, select, with_keys, with_masked_names
 from data_pipelines.similarity import LexicalSimilarity, Similarity
 from data_pipelines.splits import HELD_OUT, Splitter
 
@@ -142,8 +140,9 @@ def select_all(threads, plan: Plan, learnt: Learnt, funnel: Funnel) -> list[Sele
 def finish(selected: Sequence[Selected], plan: Plan, learnt: Learnt, funnel: Funnel) -> Dataset:
     """Makes the dataset. The order of `selected` does not matter."""
     selected = sorted(selected, key=lambda one: one.thread.post.id)
-    masked = mask_names([one.thread for one in selected])
-    selected = [replace(one, thread=thread) for one, thread in zip(selected, masked, strict=True)]
+    people = [one.people for one in selected]
+    masked = mask_names([one.thread for one in selected], people, plan.tombstones.entries)
+    selected = [with_masked_names(one, thread) for one, thread in zip(selected, masked, strict=True)]
     selected = copies.without_copies(selected, plan.traits, funnel)
     table = funnel.table(kept=sum(len(one.thread.replies) + plan.traits.posts_are_rows for one in selected))
     by_split = {split: [one for one in selected if one.split == split] for split in SPLITS}

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 from msgspec.structs import replace
 
-from data_pipelines import gate, pairing, privacy
+from data_pipelines import gate, names, pairing, privacy
 from data_pipelines.calibration import Calibration
 from data_pipelines.eligibility import Options
 from data_pipelines.funnel import Funnel
@@ -26,6 +26,7 @@ class Selected(msgspec.Struct, frozen=True, array_like=True):
 
     candidates: preferences by index into its replies.  high: replies to imitate, the best first.
     found: ids of the safety rules that each reply breaks.  post_key, reply_keys: MinHash (`band_keys`) as bytes.
+    people: names of those who wrote in the thread, also where their replies are not used.
     """
 
     thread: Thread
@@ -35,6 +36,7 @@ class Selected(msgspec.Struct, frozen=True, array_like=True):
     found: list[gate.Found]
     post_key: bytes = b""
     reply_keys: list[bytes] = []
+    people: list[str] = []
 
 
 def select(
@@ -74,6 +76,22 @@ def select(
         ],
         high=_best({new[i] for i in high if i in new}, replies, verdicts, calibration, traits),
         found=verdicts,
+        people=sorted(names.people(thread)),
+    )
+
+
+def with_masked_names(one: Selected, thread: Thread) -> Selected:
+    """Returns the thread with its names masked, and judges it anew: what has a mask is no longer to be imitated."""
+    if thread == one.thread:
+        return one
+    found = [gate.judge(reply.text) for reply in thread.replies]
+    fit = lambda index, draft=(): may_be_chosen(thread.replies[index], found[index], draft)
+    return replace(
+        one,
+        thread=Thread(_clean(thread.post), thread.replies),
+        found=found,
+        candidates=[(c, r, p) for c, r, p in one.candidates if fit(c, found[r])],
+        high=[index for index in one.high if fit(index)],
     )
 
 

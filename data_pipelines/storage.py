@@ -20,6 +20,7 @@ BUILDER = "llumi_pairs"
 CARD = "card.json"
 _BUILDING = ".building-"
 _ASIDE = ".replaced-"
+_ALL_ASIDE = "all"
 _ABANDONED_AFTER = 3600  # Seconds.
 
 
@@ -111,11 +112,29 @@ def write(dataset: Dataset, hasher: Hasher, name: str, out: Path) -> None:
                 kind=kind,
                 content=lambda: (dataset, hasher),
             )
-            with contextlib.redirect_stdout(io.StringIO()):  # TFDS prints the folder under construction as the place.
+            # TFDS prints the folder under construction as the place.
+            with contextlib.redirect_stdout(io.StringIO()), _same_bytes_everywhere():
                 LlumiPairs(config=config, data_dir=building).download_and_prepare()
+        write_card(dataset.card, name, Path(building))
+        write_page(dataset, name, Path(building))
         _replace(name, Path(building), out)
-    write_card(dataset.card, name, out)
-    write_page(dataset, name, out)
+        for card in Path(building).glob("card*"):
+            os.replace(card, out / card.name)
+
+
+@contextlib.contextmanager
+def _same_bytes_everywhere():
+    """Protocol buffers write a map in another order in every process, unless they are asked not to."""
+    from tensorflow_datasets.core.example_serializer import ExampleSerializer
+
+    usual = ExampleSerializer.serialize_example
+    ExampleSerializer.serialize_example = lambda serializer, example: serializer.get_tf_example(
+        example
+    ).SerializeToString(deterministic=True)
+    try:
+        yield
+    finally:
+        ExampleSerializer.serialize_example = usual
 
 
 def _replace(name: str, building: Path, out: Path) -> None:
@@ -126,6 +145,7 @@ def _replace(name: str, building: Path, out: Path) -> None:
     for target in targets:
         if target.exists():
             os.replace(target, aside / target.name)
+    (aside / _ALL_ASIDE).touch()
     for target in targets:
         made = building / BUILDER / target.name
         if made.exists():
@@ -140,12 +160,14 @@ def _roll_back(name: str, out: Path) -> None:
     aside = out / f"{_ASIDE}{name}"
     if not aside.is_dir():
         return
-    for old in aside.iterdir():
-        target = out / BUILDER / old.name
-        shutil.rmtree(target, ignore_errors=True)
-        target.parent.mkdir(exist_ok=True)
-        os.replace(old, target)
-    aside.rmdir()
+    for target in (out / BUILDER / f"{name}_{kind}" for kind in KINDS):
+        old = aside / target.name
+        if old.exists() or (aside / _ALL_ASIDE).exists():  # Then what stands there is new, and perhaps not all of it.
+            shutil.rmtree(target, ignore_errors=True)
+        if old.exists():
+            target.parent.mkdir(exist_ok=True)
+            os.replace(old, target)
+    shutil.rmtree(aside)
 
 
 def _sweep(out: Path) -> None:

@@ -46,9 +46,9 @@ class Part:
 
     def describe(self) -> list:
         """Returns what makes the part what it is, for telling whether a file or a setting has changed since."""
-        status = Path(self.path).stat()
         names = [self.source, self.path, self.kind, self.share, self.shares, repr(self.settings)]
-        return [*names, status.st_size, status.st_mtime_ns]
+        read = convokit.files(self.path) if self.source == "convokit" else (Path(self.path),)
+        return [*names, *((file.stat().st_size, file.stat().st_mtime_ns) for file in read)]
 
     def read(self, funnel: Funnel, broken: BrokenLines, progress: Progress) -> Iterator[Iterable[Post | Reply]]:
         """Yields records by the block; a block that is not iterated over is neither read nor counted."""

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from data_pipelines.funnel import Funnel
 from data_pipelines.records import Post, Reply, Traits
+from data_pipelines.sources import values
 from data_pipelines.sources.broken import BrokenLines
 from data_pipelines.sources.lines import Progress, read_lines
 from llumi_jax.cli import UserError, suggestion
@@ -86,9 +87,9 @@ def _records(path: str, rows, columns: dict[str, int], funnel: Funnel) -> Iterat
         broken.lines += 1
         try:
             value = {column: row[index] for column, index in columns.items()}
-            upvotes, views = int(float(value["upvotes"])), int(float(value["views"]))
-            if views < 0 or not value["question_id"]:
-                raise ValueError
+            upvotes, views = values.whole(value["upvotes"]), values.whole(value["views"])
+            if upvotes is None or views is None or views < 0 or not value["question_id"]:
+                raise ValueError("no votes, views or question")
         except (IndexError, ValueError, OverflowError):
             funnel.drop("broken_line")
             broken.add(rows.line_num)
@@ -98,7 +99,8 @@ def _records(path: str, rows, columns: dict[str, int], funnel: Funnel) -> Iterat
             questions.add(question)
             yield Post(question, value["topic"].strip(), _text(value["title"]), _text(value["question"]))
         yield Reply(
-            id=f"{question}/{broken.lines}",
+            # Not the row's number: rows of another file have it too, and it changes when the file grows.
+            id=f"{question}/{values.digest(value['answerer'], value['answer'])}",
             post_id=question,
             text=_text(value["answer"]),
             author=value["answerer"].strip() or None,

@@ -58,7 +58,7 @@ def records(kind: str, block: bytes, number: int, funnel: Funnel, broken: Broken
             continue
         try:
             record = convert(decode(line))
-        except (msgspec.DecodeError, ValueError, OverflowError):
+        except (msgspec.DecodeError, ValueError, OverflowError, RecursionError):
             funnel.drop("broken_line")
             broken.add(number - 1)
             continue

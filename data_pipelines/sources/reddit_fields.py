@@ -13,7 +13,7 @@ from data_pipelines.records import Gone, Post, Reply
 
 # Before March 2015 many months say 0 for every comment: there the field means nothing.
 CONTROVERSIALITY_SINCE = 1425168000
-_MAX_SCORE = 1 << 53
+_MAX_COUNT = (1 << 31) - 1  # What a dataset can hold.
 _YEAR_2100 = 4_102_444_800
 
 Epoch = int | float | str | None
@@ -92,12 +92,12 @@ def _score_age(row: Row, created: int) -> int | None:
     return None if seen is None else seen - created
 
 
-def _score(row: Row) -> int | None:
-    if row.score is None:
+def _count(value: int | float | None) -> int | None:
+    if value is None:
         return None
-    if abs(row.score) > _MAX_SCORE:
+    if abs(value) > _MAX_COUNT:
         raise OverflowError("no score is so large")
-    return int(row.score)
+    return int(value)
 
 
 def gone(row: Row, body: str | None) -> Gone | None:
@@ -128,7 +128,7 @@ def post(row: Submission) -> Post:
         body=text(row.selftext),
         author=row.author,
         created=epoch(row.created_utc),
-        score=_score(row),
+        score=_count(row.score),
         # Absent in early years: there a link post has no text of its own, and falls to the length rule.
         is_text=row.is_self is not False,
         gone=gone(row, row.selftext),
@@ -151,10 +151,10 @@ def reply(row: Comment) -> Reply:
         text=text(row.body),
         author=row.author,
         created=created,
-        score=_score(row),
+        score=_count(row.score),
         score_hidden=row.score_hidden,
         score_age=_score_age(row, created),
-        controversiality=row.controversiality if created >= CONTROVERSIALITY_SINCE else None,
+        controversiality=_count(row.controversiality) if created >= CONTROVERSIALITY_SINCE else None,
         top_level=str(row.parent_id or "").startswith("t3_") or row.parent_id is None,
         by_poster=row.is_submitter,  # Absent before July 2017: there the authors are compared when post and reply meet.
         official=bool(row.stickied) or row.distinguished not in (None, ""),

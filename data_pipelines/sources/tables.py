@@ -167,7 +167,7 @@ def _csv(path: str, lines: Iterator[tuple[int, bytes]]) -> Table:
     delimiter = max(_DELIMITERS, key=_decoded(path, start, header).count)
     text = (_decoded(path, number, line) for number, line in itertools.chain([(start, header)], lines))
     rows = _cells(path, csv.reader(text, delimiter=delimiter, strict=True), start - 1)
-    _, names = next(rows)
+    _, names = next(rows, (start, [""]))  # Delimiters and nothing else.
     names = [name.strip() for name in names]
     return Table(path, names, ((number, _named(names, cells)) for number, cells in rows), BrokenLines(path))
 

@@ -8,7 +8,7 @@ from typing import Any
 from data_pipelines.records import Gone
 
 _MISSING = frozenset(("", "nan", "none", "null", "na", "n/a"))
-_LARGEST = 1 << 53  # Beyond it a float no longer holds every whole number: no count of votes, nor a time, is there.
+_LARGEST = (1 << 31) - 1  # Of votes and views: what a dataset can hold.
 _TAKEN_BACK: dict[str, Gone] = {"[deleted]": "deleted", "[removed]": "removed"}
 _FIRST = 315_532_800  # 1980
 _SECONDS_BELOW = 10**11  # Seconds since 1970 reach it in the year 5138; milliseconds passed it in 1973.

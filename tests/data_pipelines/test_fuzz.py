@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchmarks import fuzz_lines
@@ -25,19 +25,9 @@ from llumi_jax.cli import UserError
 LINES = 2000
 TEXT = "It has rained since you wrote, and the gate stands open; tell me more of it whenever you like to. "
 NOON = 1_700_000_000
-XFAIL = {
-    "deep": "reddit_dump lets a RecursionError pass",
-    "huge number": "a huge controversiality is no MessagePack",
-}
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        pytest.param(kind, marks=pytest.mark.xfail(strict=True, reason=XFAIL[kind])) if kind in XFAIL else kind
-        for kind in fuzz_lines.KINDS
-    ],
-)
+@pytest.mark.parametrize("kind", fuzz_lines.KINDS)
 def test_lines_of_a_dump(tmp_path, kind, monkeypatch):
     monkeypatch.setattr(fuzz_lines, "LINES_PER_FILE", LINES // 8)  # Two files of posts, six of comments.
     start = time.monotonic()
@@ -65,10 +55,9 @@ def test_a_whole_build_of_lines_of_every_kind(tmp_path, monkeypatch):
     """Through files and steps to a card that sums to the input, however many lines are broken."""
     monkeypatch.setattr(broken, "MAX_SHARE", 1.0)
     chance, counted = random.Random(5), {}
-    makers = {name: maker for name, maker in fuzz_lines.KINDS.items() if name not in XFAIL}
     files = []
     for kind, count in (("submissions", 2000), ("comments", 6000)):
-        made = list(fuzz_lines._lines(kind, count, chance, makers, Counter()))
+        made = list(fuzz_lines._lines(kind, count, chance, fuzz_lines.KINDS, Counter()))
         (tmp_path / kind).write_bytes(b"\n".join(made))
         files.append((kind, str(tmp_path / kind)))
         counted[kind] = sum(bool(line.strip()) for line in made)
@@ -236,18 +225,16 @@ def test_a_corpus_of_convokit(tmp_path, rows, conversations):
 
 as_cell = lambda value: "" if value is None else str(value).encode("utf-8", "replace").decode()
 CELL = LEAF.map(as_cell)
-SMALL = (st.none() | st.booleans() | st.integers(-5, 2**31) | st.floats(-1e9, 1e9) | st.sampled_from(ODD)).map(as_cell)
 COUNSEL = dict(zip(counselchat.COLUMNS, ("q1", "t", TEXT, "rain", "a", TEXT, "5", "50"), strict=True))
 
 
-@pytest.mark.xfail(strict=True, reason="counts of votes and views are not bounded")
 def test_huge_counts_of_counselchat(tmp_path):
     write(tmp_path / "c.csv", [COUNSEL | {"upvotes": "1e30"}, COUNSEL | {"views": "9" * 30}, COUNSEL])
     survives("counselchat", tmp_path / "c.csv", Settings())
 
 
 @FUZZ
-@given(st.lists(like(COUNSEL, SMALL), min_size=1, max_size=5))
+@given(st.lists(like(COUNSEL, CELL), min_size=1, max_size=5))
 def test_rows_of_counselchat(tmp_path, rows):
     write(tmp_path / "c.csv", rows)
     survives("counselchat", tmp_path / "c.csv", Settings())
@@ -290,11 +277,9 @@ def opens(content: bytes, source: str, folder: Path) -> None:
 )
 def test_any_bytes(tmp_path, magic, content, source):
     content = magic + content
-    assume(content.strip(b' ,;\t\r\n\xef\xbb\xbf"'))  # The next test.
     opens(content, source, tmp_path)
 
 
-@pytest.mark.xfail(strict=True, reason="a header of empty names ends in a RuntimeError")
 @pytest.mark.parametrize("source", ["shp", "table"])
 def test_a_header_without_names(tmp_path, source):
     opens(b",,\n\n", source, tmp_path)
@@ -322,7 +307,6 @@ def test_blocks_are_the_lines_of_the_file(tmp_path, made, chunk, form):
         number += block.count(b"\n") + 1
 
 
-@pytest.mark.xfail(strict=True, reason="scores up to 2^53 pass, and TFDS refuses them at the very end, with the text")
 @pytest.mark.parametrize("source", ["reddit_dump", "reddit_api", "shp", "convokit", "table", "counselchat"])
 def test_a_score_that_no_dataset_can_hold_is_no_score(tmp_path, source):
     """The dataset's scores are int32."""

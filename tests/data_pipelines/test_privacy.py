@@ -318,7 +318,7 @@ def _unseen(what: str, reason: str):
 @pytest.mark.parametrize(
     "of",
     [
-        _unseen("an unvoted reply", "only names of people whose replies are still there are masked"),
+        "an unvoted reply",
         _unseen("a nested reply", "nested replies are not read at all, for speed"),
         _unseen("a removed reply", "what was dropped by itself is not there when posts and replies meet"),
     ],

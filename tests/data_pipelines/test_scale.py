@@ -309,7 +309,6 @@ def test_other_errors_while_writing_leave_no_texts_behind(tmp_path, files, error
     assert not (tmp_path / "un").exists()
 
 
-@pytest.mark.xfail(strict=True, reason="the command writes after the folder was given back")
 def test_the_command_writes_within(tmp_path, files, monkeypatch, tasks):
     (tmp_path / "key").write_bytes(b"0123456789abcdef0123456789abcdef")
     argv = ["--source", "reddit_dump", "--key_file", str(tmp_path / "key"), "--out", str(tmp_path / "data")]
@@ -329,7 +328,6 @@ def test_the_command_writes_within(tmp_path, files, monkeypatch, tasks):
     assert len(tasks) == 8
 
 
-@pytest.mark.xfail(strict=True, reason="the card is written after the dataset stands in its place")
 def test_a_card_is_that_of_its_dataset_whenever_a_build_is_killed(tmp_path, files, monkeypatch):
     parts = sources.parts("reddit_dump", files, 1)
     storage.write(in_memory(parts, plan_for()), HASHER, "x", tmp_path)
@@ -345,7 +343,6 @@ def test_a_card_is_that_of_its_dataset_whenever_a_build_is_killed(tmp_path, file
     assert builder.info.metadata["seed"] == storage.read_card(tmp_path, "x")["seed"]
 
 
-@pytest.mark.xfail(strict=True, reason="what a first build has put in its place alone is not taken back")
 def test_a_first_build_killed_between_its_two_halves_leaves_neither(tmp_path, monkeypatch):
     building, out = tmp_path / "building", tmp_path / "out"
     for kind in ("pairs", "replies"):

@@ -180,13 +180,11 @@ def test_a_person_whose_name_others_write_is_masked_there(tmp_path):
     assert places(dataset, "a7") and "[USER] said so." in str(texts(dataset)) and "Quiet_Fox" not in str(texts(dataset))
 
 
-@pytest.mark.xfail(strict=True, reason="only names of people whose replies are still there are masked")
 def test_the_name_of_a_forgotten_person_does_not_stay_in_what_others_wrote(tmp_path):
     dataset = make(naming(tmp_path, named_in="a7"), "u/quiet_fox")
     assert places(dataset, "a7") and "Quiet_Fox" not in str(texts(dataset))
 
 
-@pytest.mark.xfail(strict=True, reason="names are masked after it was decided what may be imitated")
 def test_a_reply_that_names_somebody_is_not_chosen_and_does_not_stop_the_build(tmp_path):
     dataset = make(naming(tmp_path, named_in="d7"))
     assert places(dataset, "d7") <= {"rejected", "draft", "reply draft"}
