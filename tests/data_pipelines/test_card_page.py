@@ -4,7 +4,6 @@ import copy
 import html
 import json
 import re
-import shutil
 from html.parser import HTMLParser
 
 import numpy as np
@@ -19,7 +18,6 @@ from data_pipelines.records import Pair, Post, Reply, Traits
 HOSTILE = "</style></table><script>alert(1)</script><img src=x onerror=alert(2)> & \"q\" 'q' $x^2$ \x1b[31m \u202e"
 TRAITS = Traits("reddit_dump", self_vote=True, fuzz=True, time=True, views=False, posts_are_rows=True)
 _VOID = {"meta", "br", "use"}
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 class Page(HTMLParser):
@@ -401,22 +399,18 @@ def test_colours_that_stand_together_differ_for_red_green_blind_eyes(theme, eyes
         assert np.linalg.norm(seen(a) - seen(b)) > 20, (a, b)
 
 
-@pytest.mark.skipif(not CHROMIUM, reason="no chromium on this machine")
-def test_nothing_sticks_out_of_a_phone(written):
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 360, "height": 800})
-        errors: list[str] = []
-        page.on("console", lambda message: errors.append(message.text))
-        page.goto(f"file://{written}")
-        assert page.evaluate("document.documentElement.scrollWidth") <= 360
-        # Labels of a picture stay inside it.
-        outside = page.evaluate(
-            """[...document.querySelectorAll('svg')].flatMap(svg => { const s = svg.getBoundingClientRect();
-            return [...svg.querySelectorAll('text')].filter(t => { const r = t.getBoundingClientRect();
-            return r.left < s.left - 1 || r.right > s.right + 1 || r.bottom > s.bottom + 1; })
-            .map(t => t.textContent); })"""
-        )
-        browser.close()
+def test_nothing_sticks_out_of_a_phone(written, browser):
+    page = browser.new_page(viewport={"width": 360, "height": 800})
+    errors: list[str] = []
+    page.on("console", lambda message: errors.append(message.text))
+    page.goto(f"file://{written}")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    # Labels of a picture stay inside it.
+    outside = page.evaluate(
+        """[...document.querySelectorAll('svg')].flatMap(svg => { const s = svg.getBoundingClientRect();
+        return [...svg.querySelectorAll('text')].filter(t => { const r = t.getBoundingClientRect();
+        return r.left < s.left - 1 || r.right > s.right + 1 || r.bottom > s.bottom + 1; })
+        .map(t => t.textContent); })"""
+    )
+    page.close()
     assert outside == [] and errors == []
