@@ -56,11 +56,9 @@ class Handler(BaseHTTPRequestHandler):
             server.active += 1
             server.most_active = max(server.most_active, server.active)
         time.sleep(server.pause)
-        try:
-            getattr(self, f"be_{how}", lambda: self.answer(int(how)))()
-        finally:
-            with server.lock:
-                server.active -= 1
+        with server.lock:  # Before the answer: whoever has it may already ask again.
+            server.active -= 1
+        getattr(self, f"be_{how}", lambda: self.answer(int(how)))()
 
     def answer(self, status, value=None, **headers):
         body = json.dumps(value or {}).encode()
