@@ -266,7 +266,8 @@ def select(threads: bytes, plan: Plan, learned: Learned | Mistake) -> Iterable[b
     if isinstance(learned, Mistake):
         return
     funnel = Funnel()
-    selected = pipeline.select_all(_decode_threads(threads), plan, learned.learnt, funnel)
+    preferred = pipeline.prefer_all(_decode_threads(threads), plan, learned.learnt, funnel)
+    selected = pipeline.clean_all(preferred, plan, funnel)
     yield TaggedOutput(COUNTS, funnel)
     if selected:
         yield spool.frame(selected)

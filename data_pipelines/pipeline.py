@@ -2,7 +2,7 @@
 
 Four steps, each for a part of the posts alone, so that parts can be worked on anywhere:
 `ingest.keep` judges rows, `join.threads` brings posts and replies together, `calibration.Sums` adds up the training
-split, `selection.select` keeps the threads that teach something. `finish` then makes the dataset of what is left.
+split, `selection` keeps the threads that teach something. `finish` then makes the dataset of what is left.
 `build` runs them on records in memory; `scale` on files of any size.
 """
 
@@ -33,8 +33,8 @@ from data_pipelines.identity import Hasher
 from data_pipelines.ingest import Kept, Tombstones
 from data_pipelines.names import mask_names
 from data_pipelines.pairing import Rule
-from data_pipelines.records import SPLITS, Example, Pair, Post, Reply, Traits
-from data_pipelines.selection import Selected, select, with_keys, with_masked_names
+from data_pipelines.records import SPLITS, Example, Pair, Post, Reply, Thread, Traits
+from data_pipelines.selection import Preferred, Selected, clean, prefer, with_keys, with_masked_names
 from data_pipelines.similarity import LexicalSimilarity, Similarity
 from data_pipelines.splits import HELD_OUT, Splitter
 
@@ -103,7 +103,8 @@ def build_plan(records: Iterable[Post | Reply], plan: Plan, funnel: Funnel) -> D
     sums = Sums.of(train, exposure_sums(plan))
     pairing.check_reach(plan.rule, (reply.score or 0 for thread in threads for reply in thread.replies))
     learnt = Learnt(calibrate(plan, sums), splitter, refused)
-    return finish(select_all(threads, plan, learnt, funnel), plan, learnt, funnel)
+    preferred = prefer_all(threads, plan, learnt, funnel)
+    return finish(clean_all(preferred, plan, funnel), plan, learnt, funnel)
 
 
 def splitter_for(plan: Plan, posts_by_day) -> Splitter:
@@ -120,21 +121,17 @@ def calibrate(plan: Plan, sums: Sums) -> Calibration:
     return calibration.fit(sums, plan.traits, plan.rule.chosen_quantile, plan.rule.rejected_quantile)
 
 
-def select_all(threads, plan: Plan, learnt: Learnt, funnel: Funnel) -> list[Selected]:
-    """Returns what the threads give; what gives nothing is counted."""
-    found = (
-        select(
-            thread,
-            learnt.splitter.split_of(thread.post),
-            plan.rule,
-            plan.traits,
-            learnt.calibration,
-            plan.options,
-            funnel,
-        )
-        for thread in threads
-    )
-    return with_keys([one for one in found if one is not None])
+def prefer_all(threads: Iterable[Thread], plan: Plan, learnt: Learnt, funnel: Funnel) -> list[Preferred]:
+    """Returns what the votes of the threads say; what says nothing is counted."""
+    split_of, calibration = learnt.splitter.split_of, learnt.calibration
+    found = (prefer(one, split_of(one.post), plan.rule, plan.traits, calibration, funnel) for one in threads)
+    return [one for one in found if one is not None]
+
+
+def clean_all(preferred: Iterable[Preferred], plan: Plan, funnel: Funnel) -> list[Selected]:
+    """Returns the threads with their texts masked, judged and hashed; what must not be learnt from is counted."""
+    cleaned = (clean(one, plan.traits, plan.options, funnel) for one in preferred)
+    return with_keys([one for one in cleaned if one is not None])
 
 
 def finish(selected: Sequence[Selected], plan: Plan, learnt: Learnt, funnel: Funnel) -> Dataset:

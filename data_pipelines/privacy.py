@@ -38,11 +38,11 @@ class _Look:
 
 
 def _has(*parts: str) -> Callable[[_Look], bool]:
-    return lambda look: any(part in look.lower for part in parts)
+    return lambda look: any(map(look.lower.__contains__, parts))
 
 
 def _has_digit_and(*parts: str) -> Callable[[_Look], bool]:
-    return lambda look: look.digit and (not parts or any(part in look.lower for part in parts))
+    return lambda look: look.digit and (not parts or any(map(look.lower.__contains__, parts)))
 
 
 def _DIGIT(look: _Look) -> bool:

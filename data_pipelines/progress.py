@@ -1,4 +1,7 @@
-"""A progress bar with rate and time left on a terminal, a line now and then elsewhere; always on standard error."""
+"""A progress bar with rate and time left on a terminal, a line now and then elsewhere; always on standard error.
+
+What took a second or more says at its end how long.
+"""
 
 import sys
 import time
@@ -6,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 SECONDS_BETWEEN_LINES = 15
+SAID_FROM = 1.0  # Seconds.
 
 
 @contextmanager
@@ -24,12 +28,16 @@ def counting(what: str, total: int) -> Iterator[Callable[[int], None]]:
 
 @contextmanager
 def _showing(what: str, total: int, in_bytes: bool) -> Iterator[Callable[[int], None]]:
+    start = time.monotonic()
     if sys.stderr.isatty():
         with _bar(in_bytes) as bar:
             task = bar.add_task(what, total=total)
             yield lambda done: bar.advance(task, done)
     else:
         yield _lines(what, total)
+    seconds = time.monotonic() - start
+    if seconds >= SAID_FROM:
+        print(f"{what}: done in {seconds:.1f} s", file=sys.stderr, flush=True)
 
 
 def _bar(in_bytes: bool):

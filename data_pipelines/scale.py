@@ -2,7 +2,8 @@
 
     ingest   one task per file, or per share of a large file: rows -> partitions on disk
     join     one task per partition: rows -> threads, and sums over the training split
-    select   one task per partition: threads -> those that teach something
+    prefer   one task per partition: threads -> those whose votes say something
+    clean    one task per partition: those with their texts masked and judged
     finish   one process: what is left -> the dataset
 
 Each task leaves its result whole or not at all, so a build that was killed runs only what is missing; the tasks of a
@@ -28,13 +29,13 @@ from data_pipelines.funnel import Funnel
 from data_pipelines.ingest import Kept
 from data_pipelines.pipeline import Dataset, Learnt, Plan
 from data_pipelines.records import Thread
-from data_pipelines.selection import Selected
+from data_pipelines.selection import Preferred, Selected
 from data_pipelines.sources import Part
 from data_pipelines.sources.broken import BrokenLines
 from data_pipelines.workers import WorkerLost, Workers
 from llumi_jax.storage import files
 
-FORMAT = 1  # of the files between the steps
+FORMAT = 2  # of the files between the steps
 MARK = "fingerprint"
 BYTES_PER_PARTITION = 4 << 20  # of the input, which is compressed as a rule
 MAX_PARTITIONS = 64
@@ -113,7 +114,7 @@ def _run(stages: "_Stages", parts: Sequence[Part], plan: Plan, funnel: Funnel) -
         scores.update(joined.scores or ())
     pairing.check_reach(plan.rule, scores)
     learnt = Learnt(pipeline.calibrate(plan, sums), splitter, refused)
-    for part_of_funnel in stages.select(learnt):
+    for part_of_funnel in (*stages.prefer(learnt), *stages.clean()):
         funnel.add(part_of_funnel)
     return pipeline.finish(list(stages.selected()), plan, learnt, funnel)
 
@@ -191,12 +192,19 @@ class _Stages:
         ]
         return self._all("Joining posts and replies", jobs, self._marks("threads"))
 
-    def select(self, learnt: Learnt) -> list[Funnel]:
+    def prefer(self, learnt: Learnt) -> list[Funnel]:
         jobs = [
-            (_select, (self._folder / f"{index}.threads", self._plan, learnt, self._folder / f"{index}.selected"))
+            (_prefer, (self._folder / f"{index}.threads", self._plan, learnt, self._folder / f"{index}.preferred"))
             for index in range(self._partitions)
         ]
-        return self._all("Looking for preferences", jobs, self._marks("selected"))
+        return self._all("Looking for preferences", jobs, self._marks("preferred"))
+
+    def clean(self) -> list[Funnel]:
+        jobs = [
+            (_clean, (self._folder / f"{index}.preferred", self._plan, self._folder / f"{index}.selected"))
+            for index in range(self._partitions)
+        ]
+        return self._all("Masking and judging texts", jobs, self._marks("selected"))
 
     def selected(self) -> Iterator[Selected]:
         for index in range(self._partitions):
@@ -267,8 +275,15 @@ def _join(index: int, folders: Sequence[Path], plan: Plan, splitter, refused: tu
     return Joined(funnel, sums, (min(scores), max(scores)) if scores else None)
 
 
-def _select(threads: Path, plan: Plan, learnt: Learnt, out: Path) -> Funnel:
+def _prefer(threads: Path, plan: Plan, learnt: Learnt, out: Path) -> Funnel:
     funnel = Funnel()
     some = spool.frames(threads, list[Thread])
-    spool.write_frames(out, (pipeline.select_all(group, plan, learnt, funnel) for group in some))
+    spool.write_frames(out, (pipeline.prefer_all(group, plan, learnt, funnel) for group in some))
+    return funnel
+
+
+def _clean(preferred: Path, plan: Plan, out: Path) -> Funnel:
+    funnel = Funnel()
+    some = spool.frames(preferred, list[Preferred])
+    spool.write_frames(out, (pipeline.clean_all(group, plan, funnel) for group in some))
     return funnel

@@ -1,7 +1,7 @@
-"""From all threads to those that can teach something: in memory from here on, cleaned and ready to be paired.
+"""From all threads to those that can teach something: `prefer` asks the votes, `clean` looks at the texts.
 
-One thread at a time, so that threads can be looked at anywhere and in any order. Most threads of a large dump end
-here, before anything expensive is done to their texts.
+One thread at a time, so that threads can be looked at anywhere and in any order. Votes come first: most threads of a
+large dump end there, before anything expensive is done to their texts.
 """
 
 from collections.abc import Sequence
@@ -15,18 +15,30 @@ from data_pipelines.eligibility import Options
 from data_pipelines.funnel import Funnel
 from data_pipelines.near_duplicates import band_keys
 from data_pipelines.pairing import Candidate, Rule
-from data_pipelines.records import Post, Reply, Thread, Traits
+from data_pipelines.records import Post, Thread, Traits
 from llumi_jax.safety import rules
 
 MAX_HIGH = 2
 
 
-class Selected(msgspec.Struct, frozen=True, array_like=True):
-    """A thread with masked texts, and what was found in it.
+class Preferred(msgspec.Struct, frozen=True, array_like=True):
+    """A thread cut down to the replies that its votes say something about; its texts are as they came.
 
     candidates: preferences by index into its replies.  high: replies to imitate, the best first.
-    found: ids of the safety rules that each reply breaks.  post_key, reply_keys: MinHash (`band_keys`) as bytes.
     people: names of those who wrote in the thread, also where their replies are not used.
+    """
+
+    thread: Thread
+    split: str
+    candidates: list[Candidate]
+    high: list[int]
+    people: list[str]
+
+
+class Selected(msgspec.Struct, frozen=True, array_like=True):
+    """A thread with masked texts, and what was found in it. As `Preferred`, and:
+
+    found: ids of the safety rules that each reply breaks.  post_key, reply_keys: MinHash (`band_keys`) as bytes.
     """
 
     thread: Thread
@@ -39,45 +51,76 @@ class Selected(msgspec.Struct, frozen=True, array_like=True):
     people: list[str] = []
 
 
-def select(
-    thread: Thread, split: str, rule: Rule, traits: Traits, calibration: Calibration, options: Options, funnel: Funnel
-) -> Selected | None:
-    """Returns what a thread gives, None if nothing; every row that leaves is counted in `funnel`."""
+def prefer(
+    thread: Thread, split: str, rule: Rule, traits: Traits, calibration: Calibration, funnel: Funnel
+) -> Preferred | None:
+    """Returns what the votes of a thread say, None if nothing; every row that leaves is counted in `funnel`."""
     found = pairing.candidates(thread, rule, traits, calibration)
-    high = {i for i, reply in enumerate(thread.replies) if calibration.is_high(thread.post, reply, traits)}
+    high = [i for i, reply in enumerate(thread.replies) if calibration.is_high(thread.post, reply, traits)]
     if not found and not high:
         _drop_all(thread, traits, funnel, "without_preference")
         return None
-    if not options.minors and rules.is_minor(f"{thread.post.title}\n{thread.post.body}"):
-        _drop_all(thread, traits, funnel, "by_minor")
-        return None
-    named = high | {index for chosen, rejected, _ in found for index in (chosen, rejected)}
-    kept = [i for i in range(len(thread.replies)) if i in named]
+    high.sort(key=lambda i: -calibration.rate(thread.replies[i], traits))
+    kept = sorted({*high, *_in_pairs(found)})
+    new = {old: index for index, old in enumerate(kept)}
     funnel.drop("reply_without_preference", len(thread.replies) - len(kept))
-    texts = [privacy.mask(thread.replies[i].text) for i in kept]
-    verdicts = [gate.judge(text) for text in texts]
-    safe = [place for place, verdict in enumerate(verdicts) if not gate.is_deadly(verdict)]
-    _count_deadly(verdicts, funnel)
+    return Preferred(
+        thread=Thread(thread.post, tuple(thread.replies[i] for i in kept)),
+        split=split,
+        candidates=[(new[c], new[r], p) for c, r, p in found],
+        high=[new[i] for i in high],
+        people=sorted(names.people(thread)),
+    )
+
+
+def clean(one: Preferred, traits: Traits, options: Options, funnel: Funnel) -> Selected | None:
+    """Masks and judges the texts. Returns what may be learnt from, None if nothing; counts what leaves."""
+    post, replies = one.thread.post, one.thread.replies
+    if not options.minors and (rules.is_minor(post.title) or rules.is_minor(post.body)):
+        _drop_all(one.thread, traits, funnel, "by_minor")
+        return None
+    looked = _look_at(one)
+    funnel.drop("reply_without_preference", len(replies) - len(looked))
+    _count_unsafe(one, looked, funnel)
+    safe = [i for i in sorted(looked) if not gate.is_deadly(looked[i][1])]
     if not safe:
         funnel.drop("post_without_replies", int(traits.posts_are_rows))
         return None
-    new = {kept[place]: index for index, place in enumerate(safe)}
-    replies = tuple(replace(thread.replies[kept[place]], text=texts[place]) for place in safe)
-    verdicts = [verdicts[place] for place in safe]
-    for index in {new[i] for i in high | {c for c, _, _ in found} if i in new}:
-        funnel.not_chosen.update(rule for rule in verdicts[index] if rule.startswith("T1"))
+    new = {old: index for index, old in enumerate(safe)}
+    fit = lambda c, r: may_be_chosen(*looked[c], looked[r][1])
     return Selected(
-        thread=Thread(_clean(thread.post), replies),
-        split=split,
-        candidates=[
-            (new[c], new[r], p)
-            for c, r, p in found
-            if c in new and r in new and may_be_chosen(replies[new[c]], verdicts[new[c]], verdicts[new[r]])
-        ],
-        high=_best({new[i] for i in high if i in new}, replies, verdicts, calibration, traits),
-        found=verdicts,
-        people=sorted(names.people(thread)),
+        thread=Thread(_clean(post), tuple(replace(replies[i], text=looked[i][0]) for i in safe)),
+        split=one.split,
+        candidates=[(new[c], new[r], p) for c, r, p in one.candidates if c in new and r in new and fit(c, r)],
+        high=[new[i] for i in one.high if i in new and may_be_chosen(*looked[i])][:MAX_HIGH],
+        found=[looked[i][1] for i in safe],
+        people=one.people,
     )
+
+
+def _look_at(one: Preferred) -> dict[int, tuple[str, gate.Found]]:
+    """Returns the masked text of a reply and the rules that it breaks, for as many replies as will be of use.
+
+    That is those of the candidates, and of the others to imitate the best until `MAX_HIGH` may be.
+    """
+
+    def look(index: int) -> tuple[str, gate.Found]:
+        text = privacy.mask(one.thread.replies[index].text)
+        return text, gate.judge(text)
+
+    looked = {index: look(index) for index in _in_pairs(one.candidates)}
+    fit = 0
+    for index in one.high:
+        if index not in looked:
+            if fit >= MAX_HIGH:
+                continue
+            looked[index] = look(index)
+        fit += may_be_chosen(*looked[index])
+    return looked
+
+
+def _in_pairs(found: Sequence[Candidate]) -> set[int]:
+    return {index for chosen, rejected, _ in found for index in (chosen, rejected)}
 
 
 def with_masked_names(one: Selected, thread: Thread) -> Selected:
@@ -85,7 +128,7 @@ def with_masked_names(one: Selected, thread: Thread) -> Selected:
     if thread == one.thread:
         return one
     found = [gate.judge(reply.text) for reply in thread.replies]
-    fit = lambda index, draft=(): may_be_chosen(thread.replies[index], found[index], draft)
+    fit = lambda index, draft=(): may_be_chosen(thread.replies[index].text, found[index], draft)
     return replace(
         one,
         thread=Thread(_clean(thread.post), thread.replies),
@@ -100,26 +143,22 @@ def _drop_all(thread: Thread, traits: Traits, funnel: Funnel, reason: str) -> No
     funnel.drop(f"reply_{reason}", len(thread.replies))
 
 
-def _count_deadly(verdicts: list[gate.Found], funnel: Funnel) -> None:
-    for verdict in verdicts:
-        if gate.is_deadly(verdict):
+def _count_unsafe(one: Preferred, looked: dict[int, tuple[str, gate.Found]], funnel: Funnel) -> None:
+    better = {*one.high, *(chosen for chosen, _, _ in one.candidates)}
+    for index, (_, found) in looked.items():
+        if gate.is_deadly(found):
             funnel.drop("reply_unsafe")
-            funnel.unsafe.update(rule for rule in verdict if rule.startswith("T0"))
+            funnel.unsafe.update(rule for rule in found if rule.startswith("T0"))
+        elif index in better:
+            funnel.not_chosen.update(rule for rule in found if rule.startswith("T1"))
 
 
-def may_be_chosen(reply: Reply, found: gate.Found, draft: gate.Found = ()) -> bool:
+def may_be_chosen(text: str, found: gate.Found, draft: gate.Found = ()) -> bool:
     """A text with a masked detail must not be what a model learns to write, nor one that harms.
 
     `draft`: what the other reply breaks; as the draft of a revision it may excuse an experience of the writer's own.
     """
-    return not privacy.has_placeholder(reply.text) and gate.may_revise(found, draft)
-
-
-def _best(
-    high: set[int], replies: tuple[Reply, ...], found: list[gate.Found], calibration: Calibration, traits: Traits
-) -> list[int]:
-    fit = [i for i in sorted(high) if may_be_chosen(replies[i], found[i])]
-    return sorted(fit, key=lambda i: -calibration.rate(replies[i], traits))[:MAX_HIGH]
+    return not privacy.has_placeholder(text) and gate.may_revise(found, draft)
 
 
 def _clean(post: Post) -> Post:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 _WORD = re.compile(r"[^\W\d_]{2,}(?:['’][^\W\d_]+)?")
-_CACHE = 100_000
+_CACHE = 4096  # A vector takes about 8 kB.
 
 
 class Similarity(Protocol):

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from llumi_jax.safety import danger, harm, minors, quality
 from llumi_jax.safety.context import Scan
 from llumi_jax.safety.matching import Rule
-from llumi_jax.safety.normalize import Normalized, normalize
+from llumi_jax.safety.normalize import WORD, Normalized, normalize
 from llumi_jax.safety.spelling import spelling
 from llumi_jax.safety.wording import COMMON
 
@@ -138,6 +138,14 @@ class _Gate:
         here.update(self.words.intersection(words))
         return here
 
+    def possible(self, anywhere: set[str | None]) -> bool:
+        """Whether a rule could find something in a text with these anchors: few texts get further."""
+        return any(
+            not any(map(anywhere.isdisjoint, self.rules[number].anchors))
+            for anchor in self.by_anchor.keys() & anywhere
+            for number in self.by_anchor[anchor]
+        )
+
     def asked(self, here: list[set[str | None]]) -> dict[int, list[int]]:
         """The rules (by number) whose anchors stand in sentences (by number), given the anchors in each."""
         asked: dict[int, list[int]] = {}
@@ -167,11 +175,14 @@ def _gate(name: str) -> _Gate:
 def _found(read: Normalized, name: str) -> Iterator[tuple[Rule, int, int]]:
     """Yields rules and the spans where they find something. A rule is asked only where its anchors stand."""
     gate = _gate(name)
-    scan = Scan(read.text)
     digits = {"0"} if _DIGIT.search(read.text) else set()
-    here = [gate.anchors_in(sentence) | digits for sentence in _sentences(read.words)]
-    anywhere = set().union(*here)
+    anywhere = gate.anchors_in(read.words) | digits
+    if not gate.possible(anywhere):
+        return
+    scan = Scan(read.text)
     bounds = [0, *scan.ends, len(read.text)]
+    sentences = (WORD.findall(read.text, low, high) for low, high in itertools.pairwise(bounds))
+    here = [gate.anchors_in(words) | digits for words in sentences]
     for number, where in gate.asked(here).items():
         rule = gate.rules[number]
         if rule.elsewhere and anywhere.isdisjoint(rule.elsewhere):
@@ -181,16 +192,6 @@ def _found(read: Normalized, name: str) -> Iterator[tuple[Rule, int, int]]:
         for low, high in spans:
             for start, end in rule.find(scan, low, high):
                 yield rule, start, end
-
-
-def _sentences(words: list[str]) -> list[list[str]]:
-    """Parts the words of a text at the ends of sentences."""
-    sentences, at = [], 0
-    for i, word in enumerate(words):
-        if not word.isalpha():
-            sentences.append(words[at:i])
-            at = i + 1
-    return [*sentences, words[at:]]
 
 
 @functools.cache
@@ -209,5 +210,6 @@ def _vocabulary() -> frozenset[str]:
     )
 
 
+@functools.lru_cache(maxsize=64)  # The same text is asked about minors, about T0 and once more when it is masked.
 def _read(text: str) -> Normalized:
     return normalize(text, _vocabulary(), spelling())
