@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from llumi_jax.cli import RunFailure
 from llumi_jax.data import loader
 from llumi_jax.storage.checkpoints import Checkpoints
 from llumi_jax.training.metrics import MetricWriter
+from llumi_jax.training.pace import Pace
 from llumi_jax.training.progress import Progress
 from llumi_jax.training.sharding import to_device
 from llumi_jax.training.signals import StopRequest
@@ -46,13 +46,6 @@ class _WrongStart(RunFailure):
 
 
 @dataclasses.dataclass
-class _Clock:
-    """When the last step that was looked at had ended."""
-
-    last: float = 0.0
-
-
-@dataclasses.dataclass
 class _Pending:
     """A step that the device may still be computing; it is looked at one step later, so that the device never waits."""
 
@@ -60,7 +53,6 @@ class _Pending:
     row_indices: np.ndarray
     metrics: Any
     started: float
-    clock: _Clock
 
 
 def train(job: Job, state: TrainState, mesh: Mesh, checkpoints: Checkpoints, stop: StopRequest) -> TrainState:
@@ -73,24 +65,25 @@ def train(job: Job, state: TrainState, mesh: Mesh, checkpoints: Checkpoints, sto
     start, B = int(state.step), job.batch_rows
     share = (jax.process_index(), jax.process_count())
     waiting: deque[_Pending] = deque()
-    clock = _Clock()
+    pace = Pace()
     writer = MetricWriter(job.folder, start) if jax.process_index() == 0 else None
     bar = Progress(job.name, job.total_steps, start)
     stream = loader.batches(job.rows, B, job.seed, int(state.position), job.total_steps * B, share)
     try:
         with bar:
-            for number, batch in enumerate(stream, start=start + 1):
-                began = time.monotonic()
+            for number, batch in enumerate(pace.timed(stream), start=start + 1):
+                began = pace()
                 state, metrics = job.step(state, job.frozen, to_device(batch, mesh))
-                waiting.append(_Pending(number, batch["row"], metrics, began, clock))
+                waiting.append(_Pending(number, batch["row"], metrics, began))
                 stopping = stop.requested  # asked once: a signal that comes later stops the next step
                 saving = number % job.checkpoint_every == 0 or number == job.total_steps or stopping
                 # The first step is looked at at once: it proves the setup. Before a save, too: a run that goes on from
                 # it does not come back to this step's line of the log.
                 while len(waiting) > (0 if saving or number == start + 1 else 1):
-                    _report(job, waiting.popleft(), writer, bar)
+                    _report(job, waiting.popleft(), pace, writer, bar)
                 if saving:
                     checkpoints.save(number, state.trees())
+                    pace.skip()
                 if stopping:
                     checkpoints.wait()
                     stop.check()
@@ -98,7 +91,7 @@ def train(job: Job, state: TrainState, mesh: Mesh, checkpoints: Checkpoints, sto
         raise  # a step taken from a wrong start must not be gone on from
     except RunFailure:
         for late in waiting:
-            _write(job, late, writer, bar)
+            _write(job, late, pace, writer, bar)
         checkpoints.save(int(state.step), state.trees())
         checkpoints.wait()
         raise
@@ -109,17 +102,16 @@ def train(job: Job, state: TrainState, mesh: Mesh, checkpoints: Checkpoints, sto
     return state
 
 
-def _report(job: Job, pending: _Pending, writer: MetricWriter | None, bar: Progress) -> None:
+def _report(job: Job, pending: _Pending, pace: Pace, writer: MetricWriter | None, bar: Progress) -> None:
     """Waits for a step's metrics, writes them down and checks them."""
-    _check(job, pending, _write(job, pending, writer, bar))
+    _check(job, pending, _write(job, pending, pace, writer, bar))
 
 
-def _write(job: Job, pending: _Pending, writer: MetricWriter | None, bar: Progress) -> Mapping[str, float]:
+def _write(job: Job, pending: _Pending, pace: Pace, writer: MetricWriter | None, bar: Progress) -> Mapping[str, float]:
     sums = jax.device_get(pending.metrics)
-    now = time.monotonic()
-    # A step was sent off while the one before it was still running: its own time begins where that one ended.
-    seconds, pending.clock.last = now - max(pending.started, pending.clock.last), now
+    seconds, data_wait = pace.lap(pending.started)
     values = {name: float(total) / float(weight) if weight else float(total) for name, (total, weight) in sums.items()}
+    values["data_wait"] = data_wait
     values["tokens_per_second"] = job.tokens_per_row * job.batch_rows / seconds
     if "pairs" in values:
         values["pairs_per_second"] = values["pairs"] / seconds

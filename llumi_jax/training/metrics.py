@@ -34,6 +34,7 @@ QUANTITIES = (
     Quantity("pairs_per_second", "Pairs per second", "{} pairs/s", ".1f"),
     Quantity("tokens_per_second", "Tokens per second", "{} tok/s", ",.0f"),
     Quantity("mfu", "Model FLOPs utilisation", "mfu {}", ".0%"),
+    Quantity("data_wait", "Waiting for data", "wait {}", ".1%"),
 )
 
 

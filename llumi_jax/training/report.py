@@ -19,7 +19,7 @@ from llumi_jax.training.report_data import Run, StageRecord, read_run
 from llumi_jax.training.report_style import CSS
 from llumi_jax.training.report_text import Pieces, duration, number, percent, plain, points, word_differences
 
-_SHARES = ("reward_accuracy", "mfu")
+_SHARES = ("reward_accuracy", "mfu", "data_wait")
 # Nothing may be loaded from anywhere, whatever slips into the page.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
@@ -72,6 +72,8 @@ def _stage_card(stage: StageRecord) -> str:
         facts += [("Loss", f"{ends[0]:.3f} → {ends[1]:.3f}")] if ends else []
     if stage.seconds:
         facts.append(("Time", duration(stage.seconds)))
+    if (waited := stage.data_wait) is not None:
+        facts.append(("Waiting for data", percent(waited)))
     headline = ""
     if stage.evaluation:
         of = stage.evaluation["accuracy"]["mean_logp"]

@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from llumi_jax.safety import banner
@@ -32,6 +33,12 @@ class StageRecord:
         """Steps and values of one metric, NaN where it is null; empty when it was never logged."""
         rows = [(line["step"], line[key]) for line in self.lines if key in line]
         return [step for step, _ in rows], [_number(value) for _, value in rows]
+
+    @property
+    def data_wait(self) -> float | None:
+        """Mean share of time inside the input, the first step (which opens it) left out; None when never logged."""
+        known = [value for value in self.series("data_wait")[1][1:] if math.isfinite(value)]
+        return fmean(known) if known else None
 
 
 @dataclasses.dataclass(frozen=True)

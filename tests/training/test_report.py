@@ -181,6 +181,14 @@ def test_nulls_and_single_steps_are_drawn(workdir):
         Page(report.write_report(workdir).read_text())
 
 
+def test_waiting_for_data_is_shown_without_the_step_that_opened_the_input(workdir):
+    with metrics.MetricWriter(workdir / "gm_sft") as writer:
+        for step, share in enumerate([0.9, 0.01, 0.02, math.nan], 1):
+            writer.write(step, {"loss": 1.0, "data_wait": share})
+    words = " ".join(" ".join(Page(report.write_report(workdir).read_text()).words).split())
+    assert words.count("Waiting for data 1.5 %") == 1
+
+
 def test_a_long_curve_stays_small_and_keeps_its_mean():
     y = np.random.default_rng(0).normal(size=100_000)
     y[::7] = np.nan
