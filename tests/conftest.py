@@ -24,6 +24,14 @@ if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", "")
 jax.config.update("jax_platforms", os.environ.get("JAX_PLATFORMS", "cpu"))
 
 
+# Minutes each. What begins last ends last, and another worker would wait for it.
+LONGEST = ("test_quickstart.py", "test_resume.py", "test_sharding.py", "test_packed_equals_plain.py", "test_train.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 

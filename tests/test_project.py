@@ -125,7 +125,7 @@ def test_readme_has_the_two_commands():
     lines = README.splitlines()
     train = "python -m llumi_jax.train --config configs/quickstart.py --workdir runs/quickstart"
     assert f"pip install -c constraints.txt -e . && {train}" in lines
-    assert 'pip install -c constraints.txt -e ".[test]" && pytest' in lines
+    assert 'pip install -c constraints.txt -e ".[test]" && pytest -n 2' in lines
 
 
 @pytest.mark.parametrize("words", modules_of(README), ids=" ".join)
