@@ -20,7 +20,7 @@ from llumi_jax.data.packing import RowShape, build_row, rounded_predictions
 from llumi_jax.models import attention
 from llumi_jax.models.config import DecoderConfig
 from llumi_jax.models.partitioning import BATCH_AXES, path_names
-from llumi_jax.training import build, sharding
+from llumi_jax.training import build, flops, sharding
 from llumi_jax.training.recipe import Recipe, Stage
 
 _WIDTH = 80
@@ -125,13 +125,10 @@ def abstract_rows(recipe: Recipe, stage: Stage, shape: RowShape, mesh: Mesh) -> 
 def step_flops(recipe: Recipe, stage: Stage, config: DecoderConfig, shape: RowShape) -> tuple[int, int]:
     """(forward, whole step) of one optimiser step over all devices; conventions as printed below the table."""
     forward = forward_flops(config, recipe.batch_rows, shape)
-    adapter = build.lora_config(recipe)
-    if adapter is None:
-        total = 3 * forward
-    else:
+    factors = None
+    if build.lora_config(recipe) is not None:
         factors = sum(math.prod(x.shape) for x in jax.tree.leaves(build.abstract_trained(recipe, config)))
-        low_rank = 2 * factors * recipe.batch_rows * shape.tokens
-        total = 2 * forward + 3 * low_rank
+    total = flops.training(config, _whole_rows(recipe.batch_rows, shape), factors)
     if stage.objective == "dpo" and stage.reference != "cached":
         total += forward
     return forward, total
@@ -139,7 +136,12 @@ def step_flops(recipe: Recipe, stage: Stage, config: DecoderConfig, shape: RowSh
 
 def forward_flops(config: DecoderConfig, rows: int, shape: RowShape) -> int:
     """2 x matmul weights x tokens, the output matrix on predicted tokens alone."""
-    return 2 * rows * (config.matmul_params * shape.tokens + config.head_params * shape.predictions)
+    return flops.forward(config, _whole_rows(rows, shape))
+
+
+def _whole_rows(rows: int, shape: RowShape) -> flops.Work:
+    """Full rows; which tokens attend to which follows from the data, so attention is left out."""
+    return flops.Work(rows * shape.tokens, rows * shape.predictions)
 
 
 def _second_tree(stage: Stage) -> bool:
