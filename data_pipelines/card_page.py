@@ -55,6 +55,7 @@ def page(card: Card, series: Series) -> str:
         ("audits", "Audits", _audits(card)),
         ("pairs", "Pairs", _plots(card, series)),
         ("communities", "Communities", _communities(card, series)),
+        ("revisions", "Revisions", _revisions(card)),
         ("safety", "Safety and privacy", _safety(card)),
         ("checks", "Checks of the data", _checks_of_data(card)),
         ("settings", "Settings", _settings(card)),
@@ -117,7 +118,13 @@ def _flow(card: Card) -> str:
 
 def _checks(card: Card) -> str:
     """What a reader should know before anything else: good or not, in words."""
-    found = [*_row_check(card), *_audit_checks(card), *_leak_check(card), *_safety_check(card)]
+    found = [
+        *_row_check(card),
+        *_audit_checks(card),
+        *_leak_check(card),
+        *_safety_check(card),
+        *_revision_check(card),
+    ]
     tested = ((card.get("pairs_by_split") or {}).get("test") or {}).get("gm")
     if tested is not None and tested < FEW_TEST_PAIRS:
         found.append((False, f"only {tested:,} GM pairs in test: expect wide intervals"))
@@ -160,6 +167,14 @@ def _safety_check(card: Card) -> list[tuple[bool, str]]:
         return []
     kept_from = sum((block.get("t1_not_chosen") or {}).values())
     return [(True, f"safety gate: {sum(block['dropped'].values()):,} dropped, {kept_from:,} never chosen")]
+
+
+def _revision_check(card: Card) -> list[tuple[bool, str]]:
+    kept = (card.get("revisions") or {}).get("content_kept") or {}
+    if kept.get("mean") is None:
+        return []
+    good = kept["mean"] > 0
+    return [(good, "revisions keep what their drafts say" if good else "revisions leave their drafts behind")]
 
 
 def _leaves(block: Any) -> list[Any]:
@@ -313,6 +328,31 @@ def _communities(card: Card, series: Series) -> str:
     picture = card_plots.communities(numbers, "GM pairs by community.")
     figure = f'<figure class="card">{_h3("GM pairs by community")}{picture}</figure>' if len(numbers) > 1 else ""
     return f'{_h2("communities", "Communities")}<div class="two">{figure}{_carded(table)}</div>'
+
+
+def _revisions(card: Card) -> str:
+    """IM: where its rows come from and, where a model revised drafts, what became of these."""
+    made, sources, broken = (
+        make(card) for make in (card_tables.revisions, card_tables.im_sources, card_tables.revision_rules)
+    )
+    if not made:
+        return _section("revisions", "Revisions", "", [sources])
+    became = card["revisions"]["became"]
+    bars = [(card_words.reason(name), n) for name, n in became.items() if n or name == "kept"]
+    whole = ("drafts", card["revisions"].get("drafts") or 0)
+    picture = card_plots.falling(
+        bars, whole, "kept", "What became of the drafts; the numbers are in the table beside it."
+    )
+    lead = (
+        "A model revised the replies with the fewest votes. A revision counts if it breaks no rule, says what its "
+        "draft says and is at most twice as long. That it is better is assumed, no vote says it."
+    )
+    figure = f'<figure class="card">{_h3("From drafts to revisions")}{picture}</figure>'
+    return (
+        f"{_h2('revisions', 'Revisions')}{_lead(lead)}"
+        f'<div class="two">{figure}{_carded(made)}</div>'
+        f'<div class="two">{_carded(sources)}{_carded(broken)}</div>'
+    )
 
 
 def _safety(card: Card) -> str:

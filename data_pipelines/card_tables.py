@@ -6,7 +6,7 @@ older builds and of sources without votes stay readable.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -76,6 +76,52 @@ def pair_funnel(card: Card) -> Table | None:
     """From the rule's preferences to the GM pairs that were kept."""
     steps = dict(card.get("pair_funnel") or {})
     return _falling("GM pairs", steps, steps.pop("candidates"), "found") if "candidates" in steps else None
+
+
+def revisions(card: Card) -> Table | None:
+    """What became of the drafts that a model revised."""
+    block = card.get("revisions") or {}
+    if not block.get("became"):
+        return None
+    made = _falling("Drafts revised", block["became"], block.get("drafts") or 0, "drafts")
+    return replace(
+        made, note=f"Revised by {block.get('reviser')}. {_content_kept(block.get('content_kept') or {})}".strip()
+    )
+
+
+def _content_kept(kept: Mapping[str, Any]) -> str:
+    if kept.get("mean") is None:
+        return ""
+    return (
+        f"Cosine of draft and revision, less that of the draft and the post's best other reply: {kept['mean']:+.2f} in "
+        f"the mean of {count(kept.get('drafts'))}, above 0 in {percent(kept.get('above_zero') or 0.0)}."
+    )
+
+
+def im_sources(card: Card) -> Table | None:
+    """Where the rows of the task IM come from."""
+    found = card.get("im_sources") or {}
+    pairs, replies = found.get("pairs") or {}, found.get("replies") or {}
+    if not pairs and not replies:
+        return None
+    sums = sum(pairs.values()), sum(replies.values())
+    rows = tuple(
+        (
+            card_words.source(name),
+            count(pairs.get(name, 0)),
+            share(pairs.get(name, 0), sums[0]),
+            count(replies.get(name, 0)),
+            share(replies.get(name, 0), sums[1]),
+        )
+        for name in dict.fromkeys([*pairs, *replies])
+    )
+    total = ("sum", count(sums[0]), "", count(sums[1]), "")
+    return Table("IM rows by source", ("chosen, and rejected", "pairs", "share", "replies", "share"), rows, total)
+
+
+def revision_rules(card: Card) -> Table | None:
+    """How many revisions broke each rule of the safety gate."""
+    return facts("Rules that revisions broke", (card.get("revisions") or {}).get("rules_broken"), "revisions")
 
 
 def _falling(title: str, parts: Mapping[str, int], whole: int, name: str) -> Table:
@@ -340,8 +386,8 @@ def _flat(block: Mapping[str, Any], prefix: str) -> list[tuple[str, str]]:
 
 
 ALL: Sequence[Callable[[Card], Table | None]] = (
-    funnel, pair_funnel, splits, audits, shares, communities, safety, safety_facts, privacy, purge, leakage,
-    months_refused, score_merge, planted, settings, origin,
+    funnel, pair_funnel, splits, audits, shares, communities, revisions, im_sources, revision_rules, safety,
+    safety_facts, privacy, purge, leakage, months_refused, score_merge, planted, settings, origin,
 )  # fmt: skip
 
 

@@ -49,6 +49,25 @@ _FUNNEL = {
     "author_purge": "held out, author in train",
     "balance": "thinned for balance",
     "kept": "kept",
+    "unchanged": "the draft as it was",
+    "unsafe": "breaks the safety gate",
+    "personal_detail": "holds a personal detail or mask",
+    "talks_about_itself": "speaks of itself",
+    "over_twice_the_draft": "over twice as long as the draft",
+    "length": f"under {eligibility.MIN_TOKENS} or over {eligibility.MAX_TOKENS} tokens",
+    "template": "template: one text, many posts",
+    "near_duplicate": "near-copy of another revision",
+    "content_lost": "says something else",
+    "reviser_no_answer": "the reviser did not answer",
+    "reviser_refused": "the reviser refused",
+    "reviser_cut_off": "cut off at the reviser's limit",
+    "reviser_withheld": "withheld by the reviser's rules",
+}
+_SOURCES = {
+    "votes": "another's better reply, against the draft",
+    "votes_overwritten": "another's better reply, against one less like the draft",
+    "synthetic": "a model's revision, against the draft",
+    "synthetic_overwritten": "a model's revision, against another's reply",
 }
 _FACTS = {
     "copies": "rows seen more than once",
@@ -93,6 +112,11 @@ def reason(name: str) -> str:
 def audit(name: str) -> str:
     """Returns what an audit looks at: `auc_length` -> `length`."""
     return _AUDITS.get(name) or spaced(name.removeprefix("auc_"))
+
+
+def source(name: str) -> str:
+    """Returns where a row of the task IM comes from, in words."""
+    return _SOURCES.get(name) or spaced(name)
 
 
 def setting(name: str) -> str:

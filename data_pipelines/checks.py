@@ -5,13 +5,14 @@ The steps before have seen to all of it. This looks at the finished pairs and re
 
 from collections.abc import Iterator, Sequence
 
-from data_pipelines import gate, privacy
+from data_pipelines import gate, privacy, revisions
 from data_pipelines.near_duplicates import Clusters
 from data_pipelines.records import Example, Pair
 from data_pipelines.splits import HELD_OUT, people
 from llumi_jax.cli import RunFailure
 from llumi_jax.safety import rules
 
+Row = Pair | Example
 Rows = dict[str, list[Pair]]
 
 
@@ -22,13 +23,14 @@ def check(pairs: Rows, replies: dict[str, list[Example]], purged: dict[str, dict
       purged: as `splits.purge` returned it, by task.
 
     Raises:
-      RunFailure: a T0 text (in a post: one that is not masked), a T1 text among those to imitate, or a leak. Nothing
-        was written.
+      RunFailure: a T0 text (in a post: one that is not masked), a T1 text among those to imitate, a revision by a
+        model that is none, or a leak. Nothing was written.
     """
     train, measured = (_rows(pairs, replies, splits) for splits in (("train",), HELD_OUT))
     held_out = [row for row in measured if isinstance(row, Pair)]
     _check_posts([*train, *measured])
     _check_texts(pairs, replies)
+    _check_made([row for row in (*train, *measured) if revisions.is_made(row.source)])
     found = {
         "posts_in_train": len(_posts(measured) & _posts(train)),
         "near_duplicate_posts_in_train": _near_duplicates(measured, train),
@@ -44,15 +46,15 @@ def check(pairs: Rows, replies: dict[str, list[Example]], purged: dict[str, dict
     return found
 
 
-def _rows(pairs: Rows, replies: dict[str, list[Example]], splits: Sequence[str]) -> list[Pair | Example]:
+def _rows(pairs: Rows, replies: dict[str, list[Example]], splits: Sequence[str]) -> list[Row]:
     return [*(row for split in splits for row in pairs[split]), *(row for split in splits for row in replies[split])]
 
 
-def _posts(rows: Sequence[Pair | Example]) -> set[str]:
+def _posts(rows: Sequence[Row]) -> set[str]:
     return {row.post.id for row in rows}
 
 
-def _near_duplicates(held_out: Sequence[Pair | Example], train: Sequence[Pair | Example]) -> int:
+def _near_duplicates(held_out: Sequence[Row], train: Sequence[Row]) -> int:
     """Counts held-out posts that are near-duplicates of a post of train."""
     posts = {row.post.id: row.post for row in (*train, *held_out)}
     names = list(posts)
@@ -65,7 +67,7 @@ def _near_duplicates(held_out: Sequence[Pair | Example], train: Sequence[Pair | 
     return count
 
 
-def _check_posts(rows: Sequence[Pair | Example]) -> None:
+def _check_posts(rows: Sequence[Row]) -> None:
     for text in {text for row in rows for text in (row.post.title, row.post.body)}:
         if rules.mask_post(text) != text:
             raise RunFailure(
@@ -80,6 +82,23 @@ def _check_texts(pairs: Rows, replies: dict[str, list[Example]]) -> None:
         if gate.is_deadly(found) or harmful:
             raise RunFailure(
                 f"a reply that breaks {', '.join(found) or 'a mask'} reached the output. "
+                "This is a fault of the program; nothing was written."
+            )
+
+
+def _check_made(rows: Sequence[Row]) -> None:
+    """What a model wrote is longer than people's words at times, and holds what it made up: numbers, or a mask."""
+    for row in rows:
+        target, draft = (row.chosen if isinstance(row, Pair) else row.reply), row.draft
+        if (
+            draft is None
+            or len(target.text) > revisions.MAX_GROWTH * len(draft.text)
+            or privacy.mask(target.text) != target.text
+            or rules.METHOD in target.text
+            or target.author != draft.author
+        ):
+            raise RunFailure(
+                f"a revision by {row.source!r} that breaks its own rules reached the output. "
                 "This is a fault of the program; nothing was written."
             )
 

@@ -100,13 +100,22 @@ def post_json(address: Address, value: Any, timeout: float, token: str | None = 
       OSError, HTTPException: nobody listens, or the connection broke.
       UserError: the connection led to another machine.
     """
+    return _exchange(address, "POST", json.dumps(value).encode(), timeout, token)
+
+
+def get(address: Address, timeout: float, token: str | None = None) -> Answer:
+    """Asks for what stands at an address; raises as `post_json` does."""
+    return _exchange(address, "GET", None, timeout, token)
+
+
+def _exchange(address: Address, method: str, content: bytes | None, timeout: float, token: str | None) -> Answer:
     end = time.monotonic() + timeout
     connection = _Connection(address.host, address.port, timeout=timeout)
-    headers = {"Content-Type": "application/json", "Accept": "application/json"}
+    headers = {"Accept": "application/json"} | ({"Content-Type": "application/json"} if content else {})
     if token:
         headers["Authorization"] = f"Bearer {token}"
     try:
-        connection.request("POST", address.path, json.dumps(value).encode(), headers)
+        connection.request(method, address.path, content, headers)
         response = connection.getresponse()
         body = b""
         while piece := response.read1(1 << 16):

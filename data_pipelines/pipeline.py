@@ -7,7 +7,7 @@ split, `selection` keeps the threads that teach something. `finish` then makes t
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from data_pipelines import (
     calibration,
@@ -34,6 +34,7 @@ from data_pipelines.ingest import Kept, Tombstones
 from data_pipelines.names import mask_names
 from data_pipelines.pairing import Rule
 from data_pipelines.records import SPLITS, Example, Pair, Post, Reply, Thread, Traits
+from data_pipelines.revising import Revising, revise
 from data_pipelines.selection import Preferred, Selected, clean, prefer, with_keys, with_masked_names
 from data_pipelines.similarity import LexicalSimilarity, Similarity
 from data_pipelines.splits import HELD_OUT, Splitter
@@ -57,6 +58,7 @@ class Plan:
     tombstones: Tombstones = Tombstones()
     cutoff: int | None = None
     similarity: str = "words"  # | "embeddings"
+    revising: Revising | None = None
 
 
 @dataclass(frozen=True)
@@ -143,23 +145,34 @@ def finish(selected: Sequence[Selected], plan: Plan, learnt: Learnt, funnel: Fun
     selected = copies.without_copies(selected, plan.traits, funnel)
     table = funnel.table(kept=sum(len(one.thread.replies) + plan.traits.posts_are_rows for one in selected))
     by_split = {split: [one for one in selected if one.split == split] for split in SPLITS}
+    made = revise(plan.revising, by_split, forget=bool(plan.tombstones.entries))
+    natural = plan.revising is None or plan.revising.natural
     similarity = _similarity(plan, by_split)
 
     def order(pair: Pair) -> float:
         names = (pair.post.id, pair.chosen.id, pair.rejected.id, pair.draft.id if pair.draft else "")
         return plan.hasher.uniform(f"order:{plan.seed}", *names)
 
-    makers = {split: _Maker(group, plan.rule, similarity, order) for split, group in by_split.items()}
+    makers = {
+        split: _Maker(group, plan.rule, similarity, order, made.pairs[split], natural)
+        for split, group in by_split.items()
+    }
     replies = {
-        split: examples.gm_examples(by_split[split]) + examples.im_examples(maker.revisions, order)
+        split: [
+            *examples.gm_examples(by_split[split]),
+            *examples.im_examples(maker.revisions, order),
+            *made.examples[split],
+        ]
         for split, maker in makers.items()
     }
     pairs, purged = _make_pairs(makers, replies["train"])
-    settings = card.Settings(plan.rule, plan.traits, learnt.calibration, similarity, plan.seed, learnt.splitter.cutoff)
+    settings = card.Settings(
+        plan.rule, plan.traits, learnt.calibration, similarity, plan.seed, learnt.splitter.cutoff, made.card
+    )
     steps = {split: maker.steps for split, maker in makers.items()}
     leaks = checks.check(pairs, replies, purged)
-    made = card.make(settings, pairs, replies, funnel, table, steps, purged, leaks, learnt.refused_months)
-    return Dataset(pairs, replies, made)
+    told = card.make(settings, pairs, replies, funnel, table, steps, purged, leaks, learnt.refused_months)
+    return Dataset(pairs, replies, told)
 
 
 def _similarity(plan: Plan, by_split: dict[str, list[Selected]]) -> Similarity:
@@ -176,10 +189,21 @@ def _similarity(plan: Plan, by_split: dict[str, list[Selected]]) -> Similarity:
 
 
 class _Maker:
-    """Makes the pairs of one split, and remembers how many candidates each step left."""
+    """Makes the pairs of one split, and remembers how many candidates each step left.
 
-    def __init__(self, threads: Sequence[Selected], rule: Rule, similarity: Similarity, order) -> None:
-        self._rule, self._order, self._similarity = rule, order, similarity
+    `made` are the IM pairs of synthetic revisions; without `natural` there are no others.
+    """
+
+    def __init__(
+        self,
+        threads: Sequence[Selected],
+        rule: Rule,
+        similarity: Similarity,
+        order,
+        made: Sequence[Pair] = (),
+        natural: bool = True,
+    ) -> None:
+        self._rule, self._order, self._similarity, self._made = rule, order, similarity, made
         self._threads = [one.thread for one in threads]
         self._alike = 0
         found = [_pair(one, *candidate) for one in threads for candidate in one.candidates]
@@ -187,7 +211,7 @@ class _Maker:
         sized = [pair for pair in gm if comparable(pair)]
         best_first = exposure.best_first if rule.name == "exposure" else pairing.best_first
         self._capped = pairing.cap(best_first(sized, order), rule, unless=self._say_the_same)
-        self.revisions = revisions.revisions([pair for pair, _ in found], similarity, SAME_TEXT)
+        self.revisions = revisions.revisions([pair for pair, _ in found if natural], similarity, SAME_TEXT)
         self.steps = {
             "candidates": len(found),
             "lived_experience": len(found) - len(gm),
@@ -204,7 +228,7 @@ class _Maker:
     def candidates(self) -> dict[str, list[Pair]]:
         """GM pairs within the caps, and IM pairs, before the authors are looked at."""
         im = revisions.candidates(self.revisions, self._threads, self._similarity, self._order)
-        return {"gm": self._capped, "im": im}
+        return {"gm": self._capped, "im": [*im, *self._made]}
 
     def finish(self, found: dict[str, list[Pair]]) -> list[Pair]:
         """Balances the lengths (and order, under `exposure`) of what is left, and weighs everything by post."""
@@ -215,8 +239,10 @@ class _Maker:
             "balance": len(found["gm"]) - len(gm),
             "kept": len(gm),
         }
-        im = revisions.balanced(found["im"], self._order)
-        return pairing.weighted(gm) + pairing.weighted(im, IM_WEIGHT)
+        im = revisions.balanced([pair for pair in found["im"] if not revisions.is_made(pair.source)], self._order)
+        made = revisions.balanced([pair for pair in found["im"] if revisions.is_made(pair.source)], self._order, im)
+        im = [replace(pair, weight=pair.weight * IM_WEIGHT) for pair in im]
+        return pairing.weighted(gm) + pairing.weighted([*im, *made])
 
 
 def _pair(one: Selected, chosen: int, rejected: int, probability: float) -> tuple[Pair, bool]:

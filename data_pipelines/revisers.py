@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from llumi_jax.inference.sampling import Sampling
 
 ENDPOINT = "/v1/chat/completions"
+MODELS = "/v1/models"
 MAX_TOKENS = 1024  # A draft has 512 at most, and a revision may be twice as long.
 _GROWTH, _SLACK = 2.5, 16  # Tokens of a revision of our engine: above twice the draft, however they are cut.
 _LONGEST_WAIT = 30.0  # seconds between two tries
@@ -116,13 +117,11 @@ class EndpointReviser:
         Raises:
           UserError: the address is not on this machine's loopback, or a number is out of range.
         """
-        address = loopback.parse(url)
+        self.address = _at(url, ENDPOINT)
         for what, value in (("tries", tries), ("concurrency", concurrency), ("timeout", timeout)):
             if value <= 0:
                 raise UserError(f"{what} {value} of the reviser {model!r}: give more than 0.")
-        path = address.path.removesuffix(ENDPOINT).removesuffix("/v1") + ENDPOINT
-        self.address = loopback.Address(address.host, address.port, path)
-        self.name = model
+        self.name = _without_folders(model)
         self.concurrency = concurrency
         self._settings = {"model": model, "temperature": temperature, "max_tokens": max_tokens, "seed": seed}
         self._timeout, self._tries, self._backoff, self._token = timeout, tries, backoff, token
@@ -130,6 +129,30 @@ class EndpointReviser:
     @property
     def identity(self) -> str:
         return json.dumps(self._settings, sort_keys=True)
+
+    def check(self) -> None:
+        """Asks for a word, so that a mistake is said at once and not after hours of reading.
+
+        A server that is busy, or still loads its model, passes.
+
+        Raises:
+          UserError: nobody listens, what does is no such server, or it knows neither the model nor the token.
+        """
+        asked = {"model": self._settings["model"], "messages": [{"role": "user", "content": "Hello."}]}
+        try:
+            answer = loopback.post_json(
+                self.address, {**asked, "max_tokens": 1, "stream": False}, self._timeout, self._token
+            )
+        except TimeoutError:
+            return
+        except ConnectionRefusedError:
+            raise self._nobody_listens() from None
+        except (OSError, HTTPException):
+            raise self._no_such_server() from None
+        if answer.status == 200 and not _is_completion(answer.body):
+            raise self._no_such_server()
+        if answer.status not in (200, *_TRY_AGAIN, *_THIS_ASK):
+            raise self._refused(answer.status)
 
     def revise(self, post: Post, draft: str) -> str:
         texts = (_without_marks(text) for text in (post.title, post.body, draft))
@@ -151,7 +174,7 @@ class EndpointReviser:
                 time.sleep(min(max(pause, wait or 0.0), _LONGEST_WAIT))
                 pause *= 2
         if refused:
-            raise UserError(f"nobody listens at {self.address}. Start the server of {self.name}, or check the port.")
+            raise self._nobody_listens()
         raise Failed("no_answer")
 
     def _read(self, answer: loopback.Answer) -> str | None:
@@ -162,9 +185,18 @@ class EndpointReviser:
             return None
         if answer.status in _THIS_ASK:
             raise Failed("refused")
-        raise UserError(
-            f"{self.address} answered with status {answer.status}. Check the address, the token and the name of the "
-            f"model, {self.name!r}."
+        raise self._refused(answer.status)
+
+    def _nobody_listens(self) -> UserError:
+        return UserError(f"nobody listens at {self.address}. Start the server of {self.name}, or check the port.")
+
+    def _no_such_server(self) -> UserError:
+        return UserError(f"{self.address} does not answer as an OpenAI-compatible server does. Check the port.")
+
+    def _refused(self, status: int) -> UserError:
+        return UserError(
+            f"{self.address} answered with status {status}. Check the address, the token and the name of the "
+            f"model, {self.name!r}.{_told(models_at(str(self.address), self._token))}"
         )
 
     def revise_many(self, asks: Sequence[Ask]) -> Iterator[tuple[int, str | Failed]]:
@@ -199,6 +231,55 @@ class EndpointReviser:
                 yield index, outcome
         finally:
             stop.set()
+
+
+def _at(url: str, endpoint: str) -> loopback.Address:
+    """Returns the address of an endpoint, whatever of its path the URL has."""
+    address = loopback.parse(url)
+    return loopback.Address(
+        address.host, address.port, address.path.removesuffix(ENDPOINT).removesuffix("/v1") + endpoint
+    )
+
+
+def models_at(url: str, token: str | None = None, timeout: float = 5.0) -> list[str]:
+    """Returns the names of the models that a server says it has; none if it does not say.
+
+    Raises:
+      UserError: the address is not on this machine's loopback.
+    """
+    try:
+        answer = loopback.get(_at(url, MODELS), timeout, token)
+        found = json.loads(answer.body)["data"] if answer.status == 200 else []
+        return [str(model["id"]) for model in found]
+    except (OSError, HTTPException, ValueError, LookupError, TypeError):
+        return []
+
+
+def missing_model(url: str, token: str | None = None) -> UserError:
+    """Says that an address alone does not name a model, and which there are.
+
+    Raises:
+      UserError: the address is not on this machine's loopback.
+    """
+    return UserError(
+        f"--reviser {url} needs --reviser_model NAME, the model as that server calls it.{_told(models_at(url, token))}"
+    )
+
+
+def _told(models: Sequence[str]) -> str:
+    return f" It has: {', '.join(models[:8])}." if models else ""
+
+
+def _without_folders(model: str) -> str:
+    """Some servers call a model by the path of its file: the dataset need not say where on this machine that is."""
+    return model.rstrip("/").rpartition("/")[2] if model.startswith(("/", "~", ".")) else model
+
+
+def _is_completion(body: bytes) -> bool:
+    try:
+        return bool(json.loads(body)["choices"])
+    except (ValueError, LookupError, TypeError):
+        return False
 
 
 def _without_marks(text: str) -> str:

@@ -18,7 +18,25 @@ MAX_GROWTH = 2.0
 MAX_DRAFT_USES = 2
 MAX_TARGET_USES = 3
 OVERWRITTEN = "votes_overwritten"
+# What a model revised (`synthetic`); the model's name follows after a colon.
+MADE = "synthetic"
+MADE_OVERWRITTEN = "synthetic_overwritten"
 Order = Callable[[Pair], float]
+
+
+def kind(source: str) -> str:
+    """Returns the source of a pair without the name of a model: one of four."""
+    return source.partition(":")[0]
+
+
+def is_made(source: str) -> bool:
+    """Whether a model wrote the revision."""
+    return kind(source) in (MADE, MADE_OVERWRITTEN)
+
+
+def is_overwritten(source: str) -> bool:
+    """Whether the rejected side is an over-written revision instead of the draft."""
+    return kind(source) in (OVERWRITTEN, MADE_OVERWRITTEN)
 
 
 def revisions(preferences: Sequence[Pair], similarity: Similarity, same: float = 1.0) -> list[Pair]:
@@ -66,11 +84,16 @@ def candidates(found: Sequence[Pair], threads: Sequence[Thread], similarity: Sim
     return [pair for pair in made if comparable(pair)]
 
 
-def balanced(found: Sequence[Pair], order: Order) -> list[Pair]:
-    """Returns at most five pairs a post, balanced in length on both kinds, at least half of them over-written."""
-    overwritten = balance_length(_at_most([p for p in found if p.source == OVERWRITTEN], Counter()), order)
-    posts = Counter(pair.post.id for pair in overwritten)
-    plain = balance_length(_at_most([p for p in found if p.source != OVERWRITTEN], posts), order)
+def balanced(found: Sequence[Pair], order: Order, before: Sequence[Pair] = ()) -> list[Pair]:
+    """Returns at most five pairs a post, balanced in length on both kinds, at least half of them over-written.
+
+    Args:
+      before: pairs that were taken already, and count among the five of their post.
+    """
+    posts = Counter(pair.post.id for pair in before)
+    overwritten = balance_length(_at_most([p for p in found if is_overwritten(p.source)], posts.copy()), order)
+    posts.update(pair.post.id for pair in overwritten)
+    plain = balance_length(_at_most([p for p in found if not is_overwritten(p.source)], posts), order)
     return overwritten + _as_many(plain, len(overwritten))
 
 

@@ -173,9 +173,11 @@ def _reasons(row: dict, card: dict) -> list[Any]:
     from rich.table import Table
     from rich.text import Text
 
-    from data_pipelines import reasons
+    from data_pipelines import reasons, revisions
 
     found = reasons.measure(row, card)
+    if revisions.is_made(row["source"]):
+        return [Text(line, style) for line, style in _reasons_of_made(row, found.length_ratio)]
     numbers = [f"score gap {found.gap:+,}", f"ratio {found.ratio:.1f}"]
     numbers += [f"posterior {found.posterior:.3f}"] if found.posterior is not None else []
     numbers += [f"after fuzz {found.after_fuzz:.3f}"] if found.after_fuzz is not None else []
@@ -194,6 +196,18 @@ def _reasons(row: dict, card: dict) -> list[Any]:
             table.add_row(*_clause_cells(clause, reasons.tightest(clauses)))
         lines.append(table)
     return lines
+
+
+def _reasons_of_made(row: dict, length_ratio: float) -> list[tuple[str, str]]:
+    """A model's revision has no votes: the scores are those of its draft and, if that is another, of the rejected."""
+    from data_pipelines import revisions
+
+    other = revisions.is_overwritten(row["source"])
+    rejected = "another reply, voted no lower than the draft but less like it" if other else "the draft itself"
+    return [
+        (f"why       a model's revision of the draft, length ratio {length_ratio:.2f}; rejected is {rejected}", "bold"),
+        ("          no vote says that it is better: its score is the draft's, its probability a setting", "dim"),
+    ]
 
 
 def _clause_cells(clause: Any, tightest: int | None) -> tuple[str, ...]:

@@ -27,8 +27,10 @@ def _dropped(card: dict) -> list[tuple[str, int]]:
     return [(reason, count) for reason, count in card["funnel"].items() if reason != KEPT]
 
 
-def show(card: dict, name: str, out: Path, key: Path, key_is_new: bool, seconds: float) -> None:
-    """Prints the summary to standard output."""
+def show(
+    card: dict, name: str, out: Path, key: Path, key_is_new: bool, seconds: float, store: Path | None = None
+) -> None:
+    """Prints the summary to standard output. `store`: where a reviser's revisions are kept."""
     console = Console(highlight=False, soft_wrap=True)
     kept = card["funnel"][KEPT]
     console.print(f"[bold]{name}[/]: {card['input']:,} rows read, {kept:,} kept, in {seconds:.1f} s")
@@ -43,14 +45,26 @@ def show(card: dict, name: str, out: Path, key: Path, key_is_new: bool, seconds:
             f"gm pairs: mean probability {audits['mean_probability']:.2f}, the longer reply is chosen in "
             f"{audits['chosen_longer']:.0%}, length alone scores {audits['auc_length']['auc']:.2f}"
         )
+    if card["revisions"]:
+        console.print(_revised(card["revisions"]), markup=False)
     for warning in card["warnings"]:
         console.print(f"[yellow]warning:[/] {warning}")
     console.print(
         f"key:  {key}{' (made just now: keep it, the same key gives the same ids and splits)' if key_is_new else ''}"
     )
+    if store is not None:
+        console.print(f"kept: {store} (revisions, for the next build; delete it and they are asked for anew)")
     console.print(f"card: {out / 'card.html'} (numbers: {out / 'card.json'})")
     console.print(f"look: python -m data_pipelines.show {out}")
     console.print(f"next: {_train_command(name, out)}", markup=False)
+
+
+def _revised(block: dict) -> str:
+    lost = [f"{reason} {count:,}" for reason, count in block["became"].items() if reason != KEPT and count]
+    told = f" ({', '.join(lost[:REASONS_SHOWN])}{', …' if len(lost) > REASONS_SHOWN else ''})" if lost else ""
+    mean = block["content_kept"]["mean"]
+    content = "" if mean is None else f"; nearer to their draft than another reply is by {mean:+.2f}"
+    return f"revisions by {block['reviser']}: {block['became'][KEPT]:,} of {block['drafts']:,} drafts{told}{content}"
 
 
 def _train_command(name: str, out: Path) -> str:

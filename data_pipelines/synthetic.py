@@ -1,38 +1,36 @@
 """Synthetic revisions: drafts that a local model improved, kept only where they are safe and still say the same.
 
 What a reviser wrote is stored as it came and judged on every build anew: asking is slow, judging is not, and the
-rules may change. The store holds texts about people's posts, so it is readable by its owner alone.
+rules may change.
 """
 
-import fcntl
 import hashlib
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
-from data_pipelines import eligibility, privacy, progress
+from data_pipelines import eligibility, gate, privacy, progress, revision_store
 from data_pipelines.balance import comparable
+from data_pipelines.copies import TEMPLATE_POSTS
 from data_pipelines.embeddings import Embeddings
+from data_pipelines.near_duplicates import Clusters, jaccard, shingles
 from data_pipelines.records import Example, Pair, Post, Reply, Thread
 from data_pipelines.revisers import Failed, Reviser, revise_all
-from data_pipelines.revisions import MAX_GROWTH
+from data_pipelines.revisions import MADE, MADE_OVERWRITTEN, MAX_GROWTH
 from data_pipelines.similarity import Similarity
 from llumi_jax import prompts
 from llumi_jax.cli import UserError
+from llumi_jax.safety import rules
 
-SOURCE = "synthetic"
-OVERWRITTEN = "_overwritten"
 MIN_COSINE = 0.7
 DRAFTS_PER_POST = 2
 # That a revision is better than its draft is an assumption, with no votes behind it: as sure as the least sure votes
 # that the rule `strict` admits.
 PROBABILITY = 0.8
+SAME_TEXT = 0.9  # Jaccard index of 5-grams: from here on there is nothing to prefer in one of two texts.
 MAX_FAILURES_IN_A_ROW = 20
 _PREAMBLE = re.compile(
     r"\A[\s*#>\"“]*(?:(?:sure|certainly|of course|okay|absolutely)\b[^\n]{0,40}?)?"
@@ -41,15 +39,25 @@ _PREAMBLE = re.compile(
     re.I,
 )
 Drafts = Callable[[Thread], Sequence[Reply]]
-Safe = Callable[[str], bool]
+
+
+class RevisingStopped(UserError, ConnectionError):
+    """Nothing will come of any ask. An `OSError` too: as after a full disk, what was read of the input is kept."""
 
 
 @dataclass(frozen=True)
 class Synthetic:
-    """What came of the drafts: `counts` has "kept", and a reason for each of the others; they sum to the drafts."""
+    """What came of the drafts.
+
+    counts: "kept", and a reason for each of the others; they sum to the drafts.
+    broken: how many revisions broke each rule of the safety gate, those that only weigh down included.
+    content_kept: as the function of that name says, of every revision kept where the thread has another reply.
+    """
 
     rows: list[Example | Pair] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
+    broken: dict[str, int] = field(default_factory=dict)
+    content_kept: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -75,62 +83,84 @@ def synthetic_examples(
     threads: Sequence[Thread],
     reviser: Reviser,
     similarity: Embeddings,
-    safe: Safe,
     store: str | Path,
     *,
     drafts: Drafts = lowest_voted,
     min_cosine: float = MIN_COSINE,
     probability: float = PROBABILITY,
+    forget: bool = False,
 ) -> Synthetic:
-    """Has drafts revised, and returns what to imitate and to prefer: an `Example` each, and one or two `Pair`s.
+    """Has drafts revised, and returns what to imitate and to prefer: an `Example` each, and up to two `Pair`s.
 
     Args:
-      threads: of one split.
+      threads: of all splits; a row belongs where its post does.
       similarity: on sentence embeddings; `min_cosine` is on their scale.
-      safe: whether the rules allow a text as a target.
-      store: JSON lines of the revisions, made where it is missing. What stands there is not asked again; an
-        interrupted run goes on with it.
+      store: where revisions are kept (`revision_store`). What stands there is not asked again; an interrupted run
+        goes on with it.
       drafts: which replies of a thread are revised.
       probability: of the pairs, that the revision is the better one.
+      forget: delete from the store what is not asked here: it may be somebody's who asked to be forgotten.
 
     Raises:
-      UserError: the reviser is not there or answers nothing, or the store is another program's file.
+      RevisingStopped: the reviser is not there or answers nothing.
+      UserError: the store is another program's file.
     """
     found = [(thread, draft) for thread in threads for draft in drafts(thread)]
-    revised, counts = _revised(found, reviser, Path(store))
-    revised = _without(revised, lambda item: why_not(item.draft.text, item.text, safe), counts)
+    revised, counts = _revised(found, reviser, Path(store), forget)
+    broken = Counter(rule for item in revised for rule in gate.judge(item.text))
+    revised = _without(revised, [why_not(item.draft.text, item.text) for item in revised], counts)
+    revised = _without(revised, _copies(revised), counts)
     similarity.prepare([text for item in revised for text in (item.draft.text, item.text)])
-    alike = lambda item: similarity.cosine(item.draft.text, item.text) >= min_cosine
-    revised = _without(revised, lambda item: None if alike(item) else "content_lost", counts)
+    alike = [similarity.cosine(item.draft.text, item.text) >= min_cosine for item in revised]
+    revised = _without(revised, [None if kept else "content_lost" for kept in alike], counts)
     counts["kept"] = len(revised)
-    similarity.prepare([reply.text for item in revised for reply in item.thread.replies])
-    source = f"{SOURCE}:{reviser.name}"
-    rows = [row for item in revised for row in _rows(item, source, similarity, probability)]
-    return Synthetic(rows, dict(counts))
+    similarity.prepare([text for item in revised for text in (item.text, *_texts(item.thread))])
+    rows = [row for item in revised for row in _rows(item, reviser.name, similarity, probability)]
+    return Synthetic(rows, dict(counts), dict(broken), list(_contents_kept(revised, similarity)))
 
 
-def _without(
-    revised: Sequence[Revised], reason_of: Callable[[Revised], str | None], counts: Counter[str]
-) -> list[Revised]:
+def _texts(thread: Thread) -> list[str]:
+    return [reply.text for reply in thread.replies]
+
+
+def _without(revised: Sequence[Revised], reasons: Sequence[str | None], counts: Counter[str]) -> list[Revised]:
     """Returns those without a reason against them, and counts the reasons of the others."""
-    reasons = [reason_of(item) for item in revised]
     counts.update(reason for reason in reasons if reason is not None)
     return [item for item, reason in zip(revised, reasons, strict=True) if reason is None]
 
 
+def _copies(revised: Sequence[Revised]) -> list[str | None]:
+    """What a reviser says to everybody is a template, as it is of people; of two revisions alike the first may stay."""
+    reasons: list[str | None] = [None] * len(revised)
+    for cluster in Clusters.of([item.text for item in revised]).groups():
+        template = len({revised[index].thread.post.id for index in cluster}) >= TEMPLATE_POSTS
+        for index in cluster if template else cluster[1:]:
+            reasons[index] = "template" if template else "near_duplicate"
+    return reasons
+
+
 def content_kept(draft: str, revision: str, reply: str, similarity: Similarity) -> float:
-    """Returns cos(draft, revision) - cos(draft, reply), `reply` being GM's own to the same post.
+    """Returns cos(draft, revision) - cos(draft, reply), `reply` being another one to the same post.
 
     Above 0 the revision is one of this draft; at 0 it might as well have been written without it.
     """
     return similarity.cosine(draft, revision) - similarity.cosine(draft, reply)
 
 
-def why_not(draft: str, revision: str, safe: Safe) -> str | None:
+def _contents_kept(revised: Sequence[Revised], similarity: Similarity) -> Iterator[float]:
+    """Compares with the best-voted of the other replies: what a model that answers the post itself is taught."""
+    for item in revised:
+        others = [reply for reply in item.thread.replies if reply.id != item.draft.id]
+        best = max(others, key=lambda reply: (reply.score or 0, reply.id), default=None)
+        if best is not None:
+            yield content_kept(item.draft.text, item.text, best.text, similarity)
+
+
+def why_not(draft: str, revision: str) -> str | None:
     """Returns why a revision cannot be a target whatever it says, None if it can."""
     if _words(revision) == _words(draft):
         return "unchanged"
-    if not safe(revision):
+    if not gate.may_revise(gate.judge(revision), gate.judge(draft)) or rules.METHOD in revision.upper():
         return "unsafe"
     if privacy.has_placeholder(revision) or privacy.mask(revision) != revision:
         return "personal_detail"
@@ -147,14 +177,17 @@ def _words(text: str) -> list[str]:
     return text.casefold().split()
 
 
-def _rows(item: Revised, source: str, similarity: Similarity, probability: float) -> list[Example | Pair]:
+def _rows(item: Revised, name: str, similarity: Similarity, probability: float) -> list[Example | Pair]:
     post, draft = item.thread.post, item.draft
-    target = _as_reply(item)
-    rows: list[Example | Pair] = [Example("im", post, target, draft=draft, source=source)]
-    pairs = [Pair("im", post, target, draft, probability, draft=draft, source=source)]
+    target, weight = _as_reply(item), gate.weight(gate.judge(item.text))
+    made, overwritten = f"{MADE}:{name}", f"{MADE_OVERWRITTEN}:{name}"
+    rows: list[Example | Pair] = [Example("im", post, target, draft=draft, weight=weight, source=made)]
+    pairs = []
+    if jaccard(shingles(item.text), shingles(draft.text)) < SAME_TEXT:
+        pairs.append(Pair("im", post, target, draft, probability, draft=draft, weight=weight, source=made))
     other = _overwritten(item, similarity)
     if other is not None:
-        pairs.append(Pair("im", post, target, other, probability, draft=draft, source=source + OVERWRITTEN))
+        pairs.append(Pair("im", post, target, other, probability, draft=draft, weight=weight, source=overwritten))
     return rows + [pair for pair in pairs if comparable(pair)]
 
 
@@ -189,43 +222,48 @@ def _overwritten(item: Revised, similarity: Similarity) -> Reply | None:
 
 
 def _revised(
-    found: Sequence[tuple[Thread, Reply]], reviser: Reviser, store: Path
+    found: Sequence[tuple[Thread, Reply]], reviser: Reviser, path: Path, forget: bool
 ) -> tuple[list[Revised], Counter[str]]:
     """Returns the revisions in the order of the drafts, and the asks without one by reason."""
     keys = [_key(thread.post, draft.text, reviser) for thread, draft in found]
-    with _opened(store) as (known, append):
+    with revision_store.opened(path, keys if forget else None) as (known, append):
         missing = {key: item for key, item in zip(keys, found, strict=True) if key not in known}
-        failures = _ask(missing, reviser, store, append)
+        failures = _ask(missing, reviser, path, append)
     texts = [known.get(key) for key in keys]
     revised = [Revised(*item, text) for item, text in zip(found, texts, strict=True) if text is not None]
     return revised, Counter(failures[key] for key, text in zip(keys, texts, strict=True) if text is None)
 
 
 def _ask(
-    missing: dict[str, tuple[Thread, Reply]], reviser: Reviser, store: Path, append: Callable[[str, str], None]
+    missing: dict[str, tuple[Thread, Reply]], reviser: Reviser, path: Path, append: revision_store.Append
 ) -> dict[str, str]:
     """Asks for every missing revision, stores those that come, and returns the reasons of the others."""
     keys, failures, in_a_row = list(missing), {}, 0
     if not keys:
         return {}
+    go_on = f"What it wrote is kept in {path}, and the same command goes on with it."
     with progress.counting("Revising drafts", len(keys)) as advance:
-        for index, outcome in revise_all(reviser, [(thread.post, draft.text) for thread, draft in missing.values()]):
-            advance(1)
-            if isinstance(outcome, str):
-                in_a_row = 0
-                append(keys[index], outcome)
-                continue
-            failures[keys[index]] = f"reviser_{outcome.reason}"
-            in_a_row += 1
-            if in_a_row == MAX_FAILURES_IN_A_ROW:
-                raise _nothing_comes(reviser, outcome, store)
+        try:
+            for index, outcome in revise_all(
+                reviser, [(thread.post, draft.text) for thread, draft in missing.values()]
+            ):
+                advance(1)
+                if isinstance(outcome, str):
+                    in_a_row = 0
+                    append(keys[index], outcome)
+                    continue
+                failures[keys[index]] = f"reviser_{outcome.reason}"
+                in_a_row += 1
+                if in_a_row == MAX_FAILURES_IN_A_ROW:
+                    raise _nothing_comes(reviser, outcome)
+        except UserError as error:
+            raise RevisingStopped(f"{error} {go_on}") from None
     return failures
 
 
-def _nothing_comes(reviser: Reviser, last: Failed, store: Path) -> UserError:
+def _nothing_comes(reviser: Reviser, last: Failed) -> UserError:
     return UserError(
-        f"{reviser.name} failed {MAX_FAILURES_IN_A_ROW} times in a row, last with {last.reason!r}. Look at its log; "
-        f"what it wrote is kept in {store}, and the same command goes on with it."
+        f"{reviser.name} failed {MAX_FAILURES_IN_A_ROW} times in a row, last with {last.reason!r}. Look at its log."
     )
 
 
@@ -233,48 +271,3 @@ def _key(post: Post, draft: str, reviser: Reviser) -> str:
     """All that decides what the reviser writes; texts only, so that the store holds nobody's id."""
     parts = [reviser.name, reviser.identity, prompts.VERSION, post.title, post.body, draft]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-_BEGIN = b'{"key": "'
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[tuple[dict[str, str], Callable[[str, str], None]]]:
-    """Yields the stored revisions by key, and what stores a further one (in the dictionary too) before it returns."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.exists() and not path.is_file():
-        raise UserError(f"{path} is no plain file. Choose another place for the revisions.")
-    with open(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600), "a+b") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{path} is in use by another process. Wait for it, or choose another file.") from None
-        known = _read(file, path)
-
-        def append(key: str, text: str) -> None:
-            file.write(json.dumps({"key": key, "revision": text}, ensure_ascii=False).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-            known[key] = text
-
-        yield known, append
-
-
-def _read(file: IO[bytes], path: Path) -> dict[str, str]:
-    """Reads whole lines, and cuts off the one that a kill left half-written."""
-    known: dict[str, str] = {}
-    whole = 0
-    file.seek(0)
-    for number, line in enumerate(file, 1):
-        if not line.endswith(b"\n") and (line.startswith(_BEGIN) or _BEGIN.startswith(line)):
-            break
-        try:
-            record = json.loads(line)
-            known[str(record["key"])] = str(record["revision"])
-        except (ValueError, LookupError, TypeError):
-            raise UserError(
-                f"{path}:{number} is not a line of stored revisions. Choose another file, or remove the line."
-            ) from None
-        whole += len(line)
-    file.truncate(whole)
-    return known

@@ -1,16 +1,19 @@
-"""Synthetic revisions: what is accepted, what is stored, and that nothing is asked twice."""
+"""Synthetic revisions: what is accepted, which rows come of it, what is stored, and that nothing is asked twice."""
 
 import json
 import math
 import stat
 
 import pytest
+from corpus import distinct
+from msgspec.structs import replace
 
+from data_pipelines import revision_store
 from data_pipelines.records import Example, Pair, Post, Reply, Thread
 from data_pipelines.revisers import Failed
 from data_pipelines.synthetic import (
     MAX_FAILURES_IN_A_ROW,
-    OVERWRITTEN,
+    RevisingStopped,
     content_kept,
     lowest_voted,
     synthetic_examples,
@@ -66,8 +69,8 @@ def draft(angle=0):
     return f"{angle} {WORDS}"
 
 
-def run(threads, reviser, tmp_path, safe=lambda text: True, **settings):
-    return synthetic_examples(threads, reviser, Angles(), safe, tmp_path / "revisions.jsonl", **settings)
+def run(threads, reviser, tmp_path, **settings):
+    return synthetic_examples(threads, reviser, Angles(), tmp_path / "revisions.jsonl", **settings)
 
 
 def length(text, characters):
@@ -77,7 +80,7 @@ def length(text, characters):
 REVISIONS = {
     "kept": "20 What about a walk with your neighbour? It might help a little; and some tea after it, if you like.",
     "unchanged": f"  {draft().upper()}\n",
-    "unsafe": f"0 UNSAFE. {WORDS}",
+    "unsafe": f"0 You are pathetic. {WORDS}",
     "personal_detail": f"0 {WORDS} Call 0151 496 0123 first.",
     "talks_about_itself": f"Here's an improved version of the reply:\n\n{WORDS}",
     "over_twice_the_draft": length("0 ", 2 * len(draft()) + 1),
@@ -89,9 +92,54 @@ REVISIONS = {
 
 @pytest.mark.parametrize("reason", REVISIONS)
 def test_every_reason(reason, tmp_path):
-    made = run([thread("p", draft())], Scripted({draft(): REVISIONS[reason]}), tmp_path, lambda t: "UNSAFE" not in t)
+    made = run([thread("p", draft())], Scripted({draft(): REVISIONS[reason]}), tmp_path)
     assert {name: n for name, n in made.counts.items() if n} == {reason: 1}
     assert bool(made.rows) == (reason == "kept")
+
+
+LIVED = "I have been there, and I know how it feels to be where you are."
+
+
+@pytest.mark.parametrize(
+    ("text", "revision", "counts"),
+    [
+        (WORDS, f"{WORDS} {LIVED}", {"unsafe": 1}),  # IM never adds an experience,
+        (f"{WORDS} {LIVED}", f"{LIVED} {WORDS}", {"kept": 1}),  # and keeps the person's own.
+        (WORDS, f"We could die together, then neither of us has to be alone. {WORDS}", {"unsafe": 1}),
+        (f"You are pathetic. {WORDS}", f"{WORDS} All right?", {"kept": 1}),
+        (WORDS, f"{WORDS} And not [METHOD], please.", {"unsafe": 1}),
+    ],
+)
+def test_the_gate_is_that_of_im(text, revision, counts, tmp_path):
+    made = run([thread("p", f"0 {text}")], Scripted(lambda _: f"0 {revision}"), tmp_path)
+    assert {reason: n for reason, n in made.counts.items() if n} == counts
+
+
+def test_rules_are_counted_and_doubtful_revisions_weigh_half(tmp_path):
+    one, other = f"0 {WORDS} {distinct(1)}", f"0 {WORDS} {distinct(2)}"
+    answers = {one: f"{one} You should see people.", other: f"{other} You are pathetic."}
+    made = run([thread("p", one), thread("q", other)], Scripted(answers), tmp_path)
+    assert made.broken == {"T2-you-should": 1, "T1-insult": 1}
+    assert made.rows and {row.weight for row in made.rows} == {0.5}
+
+
+def test_what_is_said_to_everybody_is_a_template(tmp_path):
+    """Under three posts it is one; of two revisions alike the first stays."""
+    texts = [f"0 {WORDS} {distinct(number)}" for number in range(6)]
+    said = [f"0 I hear you. {WORDS}"] * 3 + [f"0 {WORDS} All right?"] * 2 + [f"0 {distinct(9)} {distinct(8)}"]
+    made = run([thread(f"p{i}", text) for i, text in enumerate(texts)], Scripted(dict(zip(texts, said, strict=True))),
+               tmp_path)  # fmt: skip
+    assert made.counts == {"template": 3, "near_duplicate": 1, "kept": 2}
+    assert [row.post.id for row in made.rows if isinstance(row, Example)] == ["p3", "p5"]
+
+
+def test_nothing_is_preferred_in_one_of_two_texts_that_hardly_differ(tmp_path):
+    """Jaccard by hand: a draft of n words has n - 4 grams, a word more at its end makes one more: (n - 4)/(n - 3)."""
+    for n in (12, 13):
+        text = " ".join(["0", *distinct(1).split(), *distinct(2).split()][:n])
+        made = run([thread(f"p{n}", text)], Scripted(lambda draft: f"{draft} zebra"), tmp_path)
+        alike = (n - 4) / (n - 3) >= 0.9
+        assert [type(row) for row in made.rows] == ([Example] if alike else [Example, Pair])
 
 
 @pytest.mark.parametrize(
@@ -112,9 +160,9 @@ def test_counts_sum_to_the_drafts_whatever_becomes_of_them(tmp_path):
     threads, answers = [], {}
     for number, answer in enumerate([*REVISIONS.values()] * 3):
         text = f"0 {WORDS} {number}"
-        answers[text] = answer
+        answers[text] = f"{answer} {distinct(number)}" if isinstance(answer, str) else answer
         threads.append(thread(f"p{number}", text, f"90 {WORDS}"))
-    made = run(threads, Scripted(answers), tmp_path, lambda t: "UNSAFE" not in t)
+    made = run(threads, Scripted(answers), tmp_path)
     assert sum(made.counts.values()) == len(threads)
     assert made.counts["kept"] == sum(isinstance(row, Example) for row in made.rows) > 0
 
@@ -129,7 +177,7 @@ def test_rows_are_an_example_and_pairs_against_draft_and_another_reply(tmp_path)
     assert example.draft == plain.draft == plain.rejected == overwritten.draft == one.replies[0]
     assert overwritten.rejected == one.replies[2]  # least alike of those voted no lower than the draft
     assert (example.source, plain.source) == ("synthetic:scripted", "synthetic:scripted")
-    assert overwritten.source == "synthetic:scripted" + OVERWRITTEN
+    assert overwritten.source == "synthetic_overwritten:scripted"
     assert {row.task for row in (example, plain, overwritten)} == {"im"} and plain.probability == 0.8
     target = example.reply
     assert target.id != one.replies[0].id and (target.author, target.score) == ("author-0", 2)
@@ -157,8 +205,18 @@ def test_content_kept_by_hand():
     assert content_kept(texts[0], texts[2], texts[1], angles) == pytest.approx(-0.5)
 
 
+def test_content_kept_is_told_of_what_is_kept_where_there_is_another_reply(tmp_path):
+    """By hand: the best-voted other reply counts, not the one nearest to the draft."""
+    alone, beside = f"0 {WORDS} {distinct(1)}", f"10 {WORDS} {distinct(2)}"
+    answers = {alone: f"20 {distinct(3)} {distinct(4)}", beside: f"40 {distinct(5)} {distinct(6)}"}
+    threads = [thread("p", alone), thread("q", beside, "70 best", "11 near", scores=[0, 9, 5])]
+    made = run(threads, Scripted(answers), tmp_path, drafts=lambda one: one.replies[:1])
+    assert made.counts == {"kept": 2}
+    assert made.content_kept == [pytest.approx(math.cos(math.radians(30)) - math.cos(math.radians(60)))]
+
+
 def many(count):
-    return [thread(f"p{i}", f"0 {WORDS} {i}") for i in range(count)]
+    return [thread(f"p{i}", f"0 {distinct(i)} {distinct(1000 + i)} {i}") for i in range(count)]
 
 
 def improved(text):
@@ -215,6 +273,37 @@ def test_another_programs_file_stays_as_it_is(tmp_path, content):
     assert path.read_text() == content
 
 
+def test_what_may_be_somebodys_is_deleted_where_people_asked_to_be_forgotten(tmp_path):
+    path = tmp_path / "revisions.jsonl"
+    whole = run(many(5), Scripted(improved), tmp_path)
+    run(many(3), Scripted(improved), tmp_path)
+    assert len(path.read_text().splitlines()) == 5
+    silent = Scripted({})
+    fewer = run(many(3), silent, tmp_path, forget=True)
+    assert len(path.read_text().splitlines()) == 3 and silent.asked == []
+    assert fewer.rows == whole.rows[: len(fewer.rows)] and fewer.counts == {"kept": 3}
+    assert run(many(3), silent, tmp_path).counts == {"kept": 3}
+
+
+def test_a_store_made_by_hand_is_closed_to_others(tmp_path):
+    path = tmp_path / "revisions.jsonl"
+    path.touch(0o644)
+    run(many(1), Scripted(improved), tmp_path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_store_that_is_rewritten_goes_on_taking_revisions(tmp_path):
+    path = tmp_path / "deep" / "er" / "r.jsonl"
+    with revision_store.opened(path) as (known, append):
+        append("a", "one\ntwo\u2028")
+        append("b", "three")
+    with revision_store.opened(path, only=["b", "c"]) as (known, append):
+        assert known == {"b": "three"}
+        append("c", "four")
+    with revision_store.opened(path) as (known, _):
+        assert known == {"b": "three", "c": "four"}
+
+
 def test_two_runs_do_not_share_a_store(tmp_path):
     def second_run(text):
         with pytest.raises(UserError, match="in use by another process"):
@@ -226,15 +315,26 @@ def test_two_runs_do_not_share_a_store(tmp_path):
 
 def test_a_reviser_that_answers_nothing_is_given_up(tmp_path):
     silent = Scripted(lambda text: Failed("no_answer"))
-    with pytest.raises(UserError, match="scripted failed 20 times in a row.*no_answer"):
+    with pytest.raises(UserError, match=r"scripted failed 20 times.*no_answer.*kept in .*revisions.jsonl"):
         run(many(50), silent, tmp_path)
     assert len(silent.asked) == MAX_FAILURES_IN_A_ROW
     now_and_then = Scripted(lambda text: improved(text) if text.endswith("0") else Failed("refused"))
     assert run(many(50), now_and_then, tmp_path).counts == {"reviser_refused": 45, "kept": 5}
 
 
+def test_a_reviser_that_goes_away_stops_the_asking_as_a_full_disk_would(tmp_path):
+    """Both a mistake with one line, and an `OSError`: whoever builds keeps what was read."""
+    gone = Scripted(lambda text: UserError("nobody listens at port 1.") if text.endswith(" 2") else improved(text))
+    with pytest.raises(RevisingStopped, match="^nobody listens at port 1. What it wrote is kept in ") as error:
+        run(many(4), gone, tmp_path)
+    assert isinstance(error.value, OSError) and isinstance(error.value, UserError) and "\n" not in str(error.value)
+    rest = Scripted(improved)
+    assert run(many(4), rest, tmp_path).counts == {"kept": 4} and len(rest.asked) == 2
+
+
 def test_same_draft_under_the_same_words_is_asked_once(tmp_path):
-    twin = Thread(many(1)[0].post, many(1)[0].replies)
+    (one,) = many(1)
+    twin = Thread(replace(one.post, id="twin"), one.replies)
     reviser = Scripted(improved)
-    made = run([*many(1), twin], reviser, tmp_path)
-    assert len(reviser.asked) == 1 and made.counts == {"kept": 2}
+    made = run([one, twin], reviser, tmp_path)
+    assert len(reviser.asked) == 1 and made.counts == {"near_duplicate": 1, "kept": 1}
