@@ -1,16 +1,18 @@
 """Trains the stages of a config: python -m llumi_jax.train --config configs/quickstart.py --workdir runs/quickstart"""
 
+import contextlib
 import functools
 import hashlib
 import os
 import runpy
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from llumi_jax import cli
+from llumi_jax.training import options
 
 _EPILOG = """\
 Any key of the config can be set on the command line:
@@ -31,19 +33,41 @@ def parser() -> cli.Parser:
     )
     p.add_argument("--dry_run", action="store_true", help="print the plan (weights, memory, FLOPs, sharding) and stop")
     p.add_argument("--virtual_devices", type=int, default=0, metavar="N", help="pretend that the CPU is N devices")
+    p.add_argument(
+        "--overfit_one_batch", type=int, nargs="?", const=options.OVERFIT_STEPS, metavar="STEPS",
+        help=f"learn the first batch of each stage by heart (STEPS: {options.OVERFIT_STEPS}), say how well, and stop",
+    )  # fmt: skip
+    p.add_argument("--profile_steps", metavar="A:B", help="profile these steps of each stage into its folder")
+    p.add_argument("--layer_norms", action="store_true", help="log norms of gradients, updates and weights by layer")
+    p.add_argument(
+        "--hang_seconds", type=float, default=options.HANG_SECONDS, metavar="N",
+        help="print the stacks of all threads when nothing has happened for so long; 0 = never",
+    )  # fmt: skip
     return p
+
+
+def _options(args: Any) -> options.Options:
+    if args.overfit_one_batch is not None and args.overfit_one_batch < 2:
+        raise cli.UserError(f"--overfit_one_batch {args.overfit_one_batch}: at least 2 steps are needed.")
+    if not args.hang_seconds >= 0:
+        raise cli.UserError(f"--hang_seconds {args.hang_seconds:g} must be at least 0 (0 = never).")
+    steps = options.parse_steps(args.profile_steps) if args.profile_steps is not None else None
+    return options.Options(steps, args.hang_seconds, args.layer_norms)
 
 
 def main(argv: Sequence[str]) -> int:
     overrides, others = _split_overrides(argv)
     args = parser().parse_args(others)
+    watched = _options(args)
     _prepare_environment(args.virtual_devices)
     from llumi_jax.training import recipe as recipes
 
     recipe = recipes.from_config(read_config(args.config, overrides))
     if args.dry_run:
         return _dry_run(recipe)
-    return _train(recipe, args)
+    if args.overfit_one_batch is not None:
+        return _overfit(recipe, args, watched)
+    return _train(recipe, args, watched)
 
 
 def _split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -147,7 +171,19 @@ def _dry_run(recipe: Any) -> int:
     return cli.EXIT_OK
 
 
-def _train(recipe: Any, args: Any) -> int:
+def _overfit(recipe: Any, args: Any, watched: options.Options) -> int:
+    from llumi_jax.training import overfit
+    from llumi_jax.training.signals import Stopped, StopRequest
+
+    workdir = Path(args.workdir)
+    with StopRequest() as stop, contextlib.suppress(Stopped):
+        with _workshop(recipe, workdir, Path(args.data_dir or workdir / "data"), stop, watched) as shop:
+            for stage in recipe.selected():
+                overfit.check(shop, stage, args.overfit_one_batch)
+    return cli.EXIT_OK
+
+
+def _train(recipe: Any, args: Any, watched: options.Options) -> int:
     from llumi_jax.storage import files
     from llumi_jax.training import run
     from llumi_jax.training.signals import Stopped, StopRequest
@@ -156,18 +192,20 @@ def _train(recipe: Any, args: Any) -> int:
     with files.locked(workdir), StopRequest() as stop:
         run.claim(workdir, recipe)
         try:
-            _run_stages(recipe, workdir, Path(args.data_dir or workdir / "data"), stop)
+            with _workshop(recipe, workdir, Path(args.data_dir or workdir / "data"), stop, watched) as shop:
+                _run_stages(shop)
         except Stopped:
             print(f"Stopped on a signal; all that was done is saved in {workdir}. The same command again goes on.")
     return cli.EXIT_OK
 
 
-def _run_stages(recipe: Any, workdir: Path, data_dir: Path, stop: Any) -> None:
+@contextlib.contextmanager
+def _workshop(recipe: Any, workdir: Path, data_dir: Path, stop: Any, watched: options.Options) -> Iterator[Any]:
+    """Loads the base onto the mesh, which is set within."""
     import jax
 
-    from llumi_jax import samples
     from llumi_jax.interchange import packages
-    from llumi_jax.training import progress, run, sharding
+    from llumi_jax.training import sharding
     from llumi_jax.training.stage import Workshop
 
     # Compiled programs are kept: a run that goes on, or one like it, starts at once.
@@ -178,11 +216,17 @@ def _run_stages(recipe: Any, workdir: Path, data_dir: Path, stop: Any) -> None:
     devices = f"{jax.device_count()} {jax.devices()[0].device_kind} device(s)"
     print(f"Loading {recipe.init_from or recipe.base} on {devices}", flush=True)
     with jax.set_mesh(mesh):
-        base = _load_base(recipe, mesh)
-        run.add_parameters(workdir, base.config.matmul_params + base.config.head_params)
-        shop = Workshop(recipe, workdir, data_dir, base, mesh, stop)
-        summary = run.run(shop, samples.Answers(recipe, base, mesh))
+        yield Workshop(recipe, workdir, data_dir, _load_base(recipe, mesh), mesh, stop, watched)
+
+
+def _run_stages(shop: Any) -> None:
+    from llumi_jax import samples
+    from llumi_jax.training import progress, run
+
+    recipe, workdir, base = shop.recipe, shop.workdir, shop.base
     parameters = base.config.matmul_params + base.config.head_params
+    run.add_parameters(workdir, parameters)
+    summary = run.run(shop, samples.Answers(recipe, base, shop.mesh))
     progress.print_summary({**summary, "parameters": parameters, "next": _next_commands(recipe, workdir)})
 
 

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from llumi_jax.models import attention, lora
 from llumi_jax.models.config import DecoderConfig
 from llumi_jax.models.decoder import Decoder, abstract_params
-from llumi_jax.training import sharding, step
+from llumi_jax.training import moving, norms, sharding, step
 from llumi_jax.training.optimizer import make_optimizer, make_schedule
 from llumi_jax.training.recipe import Recipe, Stage
 from llumi_jax.training.state import TrainState
@@ -61,9 +61,7 @@ class Trainer(NamedTuple):
     schedule: optax.Schedule
 
 
-def trainer(
-    recipe: Recipe, stage: Stage, params: Any, mesh: Mesh, total_steps: int, steps_per_epoch: float
-) -> Trainer:
+def trainer(recipe: Recipe, stage: Stage, params: Any, mesh: Mesh, total_steps: int, steps_per_epoch: float) -> Trainer:
     """Optimiser, schedule and state of a stage.
 
     Args:
@@ -73,7 +71,7 @@ def trainer(
     """
     schedule = make_schedule(recipe.schedule, total_steps, steps_per_epoch, stage.learning_rate)
     optimizer = make_optimizer(recipe.optimizer, schedule, recipe.per_pattern, params)
-    create = functools.partial(TrainState.create, optimizer=optimizer, seed=recipe.seed)
+    create = functools.partial(TrainState.create, optimizer=optimizer, seed=recipe.seed, moving=moving.of(stage))
     abstract = jax.eval_shape(create, params)
     whole: Any = sharding.replicated(mesh)
     places = TrainState(
@@ -82,13 +80,18 @@ def trainer(
         opt_state=sharding.state_shardings(abstract.opt_state, abstract.params, mesh),
         rng=whole,
         position=whole,
+        average=sharding.tree_shardings(abstract.average, mesh),
+        reference=sharding.tree_shardings(abstract.reference, mesh),
     )
     return Trainer(create, abstract, places, optimizer, schedule)
 
 
-def train_step(recipe: Recipe, stage: Stage, model: Decoder, slots: int, made: Trainer) -> Any:
+def train_step(
+    recipe: Recipe, stage: Stage, model: Decoder, slots: int, made: Trainer, *, layer_norms: bool = False
+) -> Any:
     """The jitted step(state, frozen, rows) -> (state, metrics); the state is donated."""
     objective = step.objective_of(stage, model, slots)
     accumulate = recipe.batch_rows // recipe.micro_rows
-    function = step.make_step(objective, made.optimizer, made.schedule, accumulate)
+    around = lambda optimizer: step.make_step(objective, optimizer, made.schedule, accumulate, moving.of(stage))
+    function = norms.observed(around, made.optimizer) if layer_norms else around(made.optimizer)
     return jax.jit(function, donate_argnums=0, out_shardings=(made.places, None))

@@ -16,12 +16,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from llumi_jax.cli import UserError
 from llumi_jax.data.packing import RowShape, build_row, rounded_predictions
 from llumi_jax.models import attention
 from llumi_jax.models.config import DecoderConfig
 from llumi_jax.models.partitioning import BATCH_AXES, path_names
 from llumi_jax.training import build, flops, sharding
+from llumi_jax.training.compiled import Memory, memory_of
 from llumi_jax.training.recipe import Recipe, Stage
+from llumi_jax.training.report_text import size
 
 _WIDTH = 80
 _STEPS = 1000  # a schedule needs some length; it changes no shape
@@ -36,19 +39,6 @@ class Weight:
     spec: PartitionSpec
     bytes_per_device: int
     size: int  # elements of the whole array
-
-
-@dataclasses.dataclass(frozen=True)
-class Memory:
-    """Bytes on one device while a compiled step runs."""
-
-    arguments: int  # weights, optimiser state, rows
-    temporaries: int  # activations, gradients
-    outputs: int  # new state that no argument's memory is used again for
-
-    @property
-    def total(self) -> int:
-        return self.arguments + self.temporaries + self.outputs
 
 
 def show(recipe: Recipe, config: DecoderConfig, mesh: Mesh, console: Console | None = None) -> None:
@@ -70,7 +60,7 @@ def show(recipe: Recipe, config: DecoderConfig, mesh: Mesh, console: Console | N
     table = _step_table()
     for names, stage in _kinds_of_step(recipe).items():
         memory = step_memory(recipe, stage, config, mesh, shape)
-        sizes = (_size(count) for count in (memory.arguments, memory.temporaries, memory.total))
+        sizes = (size(count) for count in (memory.arguments, memory.temporaries, memory.total))
         table.add_row(", ".join(names), *sizes, *map(_flops, step_flops(recipe, stage, config, shape)))
     console.print(table)
     _print_conventions(console, recipe, mesh)
@@ -105,9 +95,10 @@ def step_memory(recipe: Recipe, stage: Stage, config: DecoderConfig, mesh: Mesh,
         rows = abstract_rows(recipe, stage, shape, mesh)
         step = build.train_step(recipe, stage, build.decoder(recipe, config), shape.slots, made)
         compiled = step.lower(build.placed(made.abstract, made.places), frozen, rows).compile()
-    found = compiled.memory_analysis()
-    fresh = max(0, found.output_size_in_bytes - found.alias_size_in_bytes)
-    return Memory(found.argument_size_in_bytes, found.temp_size_in_bytes, fresh)
+    found = memory_of(compiled)
+    if found is None:
+        raise UserError("this platform's compiler does not tell its memory. Run without --dry_run.")
+    return found
 
 
 def abstract_rows(recipe: Recipe, stage: Stage, shape: RowShape, mesh: Mesh) -> dict[str, jax.ShapeDtypeStruct]:
@@ -203,7 +194,7 @@ def _print_conventions(console: Console, recipe: Recipe, mesh: Mesh) -> None:
 def _weight_table(title: str, tree: list[Weight], mesh: Mesh) -> Table:
     total = sum(weight.bytes_per_device for weight in tree)
     table = Table(
-        title=f"Weights: {title}, {_size(total)} on each device", title_justify="left", title_style="bold",
+        title=f"Weights: {title}, {size(total)} on each device", title_justify="left", title_style="bold",
         box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0),
     )  # fmt: skip
     table.add_column("weight", no_wrap=True)
@@ -212,7 +203,7 @@ def _weight_table(title: str, tree: list[Weight], mesh: Mesh) -> Table:
     table.add_column("a device", justify="right", no_wrap=True)
     for weight in tree:
         shape = "x".join(map(str, weight.shape))
-        table.add_row(weight.name, shape, _axes(weight.spec, mesh), _size(weight.bytes_per_device))
+        table.add_row(weight.name, shape, _axes(weight.spec, mesh), size(weight.bytes_per_device))
     return table
 
 
@@ -230,15 +221,6 @@ def _axes(spec: PartitionSpec, mesh: Mesh) -> str:
     """The mesh axis of every axis of the array; mesh axes of size 1 split nothing."""
     names = [axis if axis and mesh.shape[axis] > 1 else "-" for axis in spec]
     return " ".join(names) if any(name != "-" for name in names) else "whole"
-
-
-def _size(count: float) -> str:
-    """Bytes with a binary unit."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024 or unit == "GiB":
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    raise AssertionError
 
 
 def _flops(count: float) -> str:

@@ -77,3 +77,12 @@ def points(value: float | None, low: float | None = None, high: float | None = N
 def number(value: float | None, form: str = ".3f") -> str:
     """The number in that format, or a dash where there is none."""
     return "–" if value is None or not math.isfinite(value) else format(value, form)
+
+
+def size(count: float) -> str:
+    """Bytes with a binary unit."""
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"

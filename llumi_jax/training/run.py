@@ -67,6 +67,7 @@ def run(shop: Workshop, answer: Answer) -> dict[str, Any]:
         stages.append({**summary, "evaluation": _evaluation(shop.folder(stage))})
         if jax.process_index() == 0:
             from llumi_jax.training import report
+
             report.write_report(shop.workdir)
         shop.stop.check()
     samples = [

@@ -15,17 +15,21 @@ from jax.sharding import Mesh
 
 from llumi_jax import prompts
 from llumi_jax.cli import UserError, suggestion
-from llumi_jax.data import dataset, packing, tokenization
+from llumi_jax.data import dataset, mismatched, packing, tokenization
 from llumi_jax.data.packing import PackedRows
 from llumi_jax.evaluation import preference as preference_evaluation
 from llumi_jax.models import lora
 from llumi_jax.models.config import DecoderConfig
+from llumi_jax.objectives import preference as objectives
 from llumi_jax.storage import checkpoints, files
 from llumi_jax.training import build, loop, metrics, reference, sharding, step
+from llumi_jax.training.compiled import CompiledStep
+from llumi_jax.training.options import Options
 from llumi_jax.training.progress import Progress
 from llumi_jax.training.recipe import Recipe, Stage, to_config
 from llumi_jax.training.signals import StopRequest
 from llumi_jax.training.state import TrainState
+from llumi_jax.training.watchdog import Watchdog
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +54,7 @@ class Workshop:
     base: Base
     mesh: Mesh
     stop: StopRequest
+    options: Options = Options()
 
     @property
     def lora_config(self) -> lora.LoraConfig | None:
@@ -107,6 +112,8 @@ def read_rows(shop: Workshop, stage: Stage, split: str, kind: str, most: int = 0
             progress=bar.update,
         )
         bar.update(len(threads))
+    if split == "train" and "kto" in stage.losses and stage.objective == "dpo":
+        tokens = mismatched.with_mismatched(tokens, recipe.row_length)
     return packing.pack(tokens, recipe.row_length, drop_too_long=recipe.drop_too_long)
 
 
@@ -127,7 +134,7 @@ class StageRun:
     def run(self) -> dict[str, Any]:
         """Trains, evaluates and returns the stage's summary. A part that is done already is not done again."""
         began = time.monotonic()
-        rows = read_rows(self.shop, self.stage, "train", _kind(self.stage))
+        rows = self._training_rows()
         if rows is None:
             raise UserError(
                 f"{self.stage.name}: the dataset has no {_kind(self.stage)} for role {self.stage.role!r} to train on. "
@@ -142,19 +149,23 @@ class StageRun:
         identity["start"] = checkpoints.tree_sha256(start)
         before = self._sweep("before", held_out, start, identity)
         inputs: Any = rows
-        if self.stage.objective == "dpo":
+        if self.stage.objective == "dpo" and objectives.needs_reference(self.stage):
             if self.stage.reference == "cached":
                 inputs = reference.RowsWithReference(rows, self._sweep("reference", rows, start, identity))
             elif self.stage.reference == "frozen":
-                frozen["reference"] = start
+                if not self.stage.reference_sync_steps:  # one that moves is part of the state
+                    frozen["reference"] = start
             else:
                 self._require_plain_start(start)
         state = self._train(rows, inputs, start, frozen)
-        identity["end"] = checkpoints.tree_sha256(state.params)
-        after = self._sweep("after", held_out, state.params, identity)
+        identity["end"] = checkpoints.tree_sha256(state.result)
+        after = self._sweep("after", held_out, state.result, identity)
         return self._finish(state, held_out, before, after, time.monotonic() - began)
 
     # --- parts, in the order of run() ---
+
+    def _training_rows(self) -> PackedRows | None:
+        return read_rows(self.shop, self.stage, "train", _kind(self.stage))
 
     def _held_out(self) -> PackedRows | None:
         if not self.stage.evaluate:
@@ -279,9 +290,12 @@ class StageRun:
             on_device = sharding.to_device({name: batch[name] for name in names}, self.shop.mesh)
             return np.asarray(jax.device_get(self.reply_logps(params, base, on_device, slots=rows.shape.slots)))
 
-        with Progress(f"{self.stage.name}: {name}", len(rows), unit="row") as bar:
+        title = f"{self.stage.name}: {name}"
+        dog = Watchdog(title, self.shop.options.hang_seconds, "row")
+        with Progress(title, len(rows), unit="row") as bar, dog:
 
             def after_batch(done: int) -> None:
+                dog.beat(done)
                 bar.update(done)
                 self.shop.stop.check()
 
@@ -311,10 +325,13 @@ class StageRun:
                 state = TrainState.from_trees(saved.restore(build.placed(made.abstract, made.places).trees()))
             if int(state.step) >= total:
                 return state
+            norms = self.shop.options.layer_norms
+            made_step = build.train_step(recipe, stage, self.model, rows.shape.slots, made, layer_norms=norms)
+            first_loss = objectives.first_loss(stage) if stage.objective == "dpo" else None
             job = loop.Job(
                 name=stage.name,
                 folder=self.folder,
-                step=build.train_step(recipe, stage, self.model, rows.shape.slots, made),
+                step=CompiledStep(made_step, stage.name, self.folder),
                 frozen=frozen,
                 rows=inputs,
                 ids_of=lambda row: [t.thread_id for t in rows.threads_of(row)],
@@ -323,8 +340,9 @@ class StageRun:
                 total_steps=total,
                 seed=recipe.seed,
                 checkpoint_every=recipe.checkpoint_every,
-                first_loss=math.log(2) if stage.objective == "dpo" and stage.loss == "sigmoid" else None,
-                first_loss_tolerance=1e-3 if recipe.dtype == "float32" else 5e-2,
+                first_loss=first_loss,
+                first_loss_tolerance=(1e-3 if recipe.dtype == "float32" else 5e-2) * max(1.0, first_loss or 0.0),
+                options=self.shop.options,
             )
             return loop.train(job, state, mesh, saved, self.shop.stop)
         finally:
@@ -346,7 +364,7 @@ class StageRun:
             "loss_first": loss_first,
             "loss_last": loss_last,
             "sha256": {
-                "params": checkpoints.tree_sha256(state.params),
+                "params": checkpoints.tree_sha256(state.result),
                 "opt_state": checkpoints.tree_sha256(state.opt_state),
                 "position": int(state.position),
             },
