@@ -44,6 +44,9 @@ class Failed(Exception):
         self.reason = reason
 
 
+_Done = queue.SimpleQueue[tuple[int, str | Failed | Exception]]
+
+
 class Reviser(Protocol):
     """Improves drafts. `name` stands in the dataset; `identity` is all that decides what is written."""
 
@@ -200,12 +203,13 @@ class EndpointReviser:
         )
 
     def revise_many(self, asks: Sequence[Ask]) -> Iterator[tuple[int, str | Failed]]:
-        """Yields as answers come, `concurrency` asks under way at a time. An error ends it; what is under way is left.
+        """Yields as answers come, `concurrency` asks under way at a time. An error ends it, when all that was answered
+        by then is said; what is under way is left.
 
         Threads are daemons: nobody who interrupts the program has to wait for a slow server.
         """
         todo: queue.SimpleQueue[int] = queue.SimpleQueue()
-        done: queue.SimpleQueue[tuple[int, str | Failed | Exception]] = queue.SimpleQueue()
+        done: _Done = queue.SimpleQueue()
         stop = threading.Event()
         for index in range(len(asks)):
             todo.put(index)
@@ -227,10 +231,20 @@ class EndpointReviser:
             for _ in asks:
                 index, outcome = done.get()
                 if not isinstance(outcome, str | Failed):
+                    stop.set()
+                    yield from _answered(done)
                     raise outcome
                 yield index, outcome
         finally:
             stop.set()
+
+
+def _answered(done: _Done) -> Iterator[tuple[int, str | Failed]]:
+    """Yields what waits in the queue, errors left out."""
+    while not done.empty():
+        index, outcome = done.get()
+        if isinstance(outcome, str | Failed):
+            yield index, outcome
 
 
 def _at(url: str, endpoint: str) -> loopback.Address:

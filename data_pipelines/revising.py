@@ -4,6 +4,7 @@ It sees texts with every personal detail and method masked, as they stand in the
 """
 
 import hashlib
+import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -43,10 +44,18 @@ class Revising:
         Raises:
           UserError: not on this machine, or no model of ours.
         """
-        if self.at_an_address:
-            token = Path(self.token_file).read_text(encoding="utf-8").strip() if self.token_file else None
-            return EndpointReviser(self.reviser, self.model, token=token)
-        return EngineReviser.load(self.reviser)
+        return self.endpoint() if self.at_an_address else EngineReviser.load(self.reviser)
+
+    def endpoint(self) -> EndpointReviser:
+        """Returns the reviser at an address.
+
+        Raises:
+          UserError: no name of a model, or the address is another machine's.
+        """
+        token = Path(self.token_file).read_text(encoding="utf-8").strip() if self.token_file else None
+        if not self.model.strip():
+            raise missing_model(self.reviser, token)
+        return EndpointReviser(self.reviser, self.model, token=token)
 
     @property
     def at_an_address(self) -> bool:
@@ -114,15 +123,19 @@ def _check_flags(revising: Revising) -> None:
 def check(revising: Revising) -> None:
     """Looks for everything that will be needed, and fetches it, without loading a model.
 
+    A server that is away is no mistake yet where revisions were kept: there may be nothing left to ask.
+
     Raises:
       UserError: the reviser is not there or on another machine, or the sentence encoder cannot be fetched.
     """
     if revising.at_an_address:
-        if not revising.model.strip():
-            raise missing_model(revising.reviser)
-        reviser = revising.open()
-        assert isinstance(reviser, EndpointReviser)
-        reviser.check()
+        reviser, store = revising.endpoint(), Path(revising.store)
+        try:
+            reviser.check()
+        except UserError as error:
+            if not (store.is_file() and store.stat().st_size):
+                raise
+            print(f"note: {error} Going on with the revisions kept in {store}.", file=sys.stderr)
     else:
         from llumi_jax.interchange import locations
 

@@ -13,7 +13,7 @@ import pytest
 
 from data_pipelines import loopback
 from data_pipelines.records import Post
-from data_pipelines.revisers import EndpointReviser, EngineReviser, Failed, revise_all
+from data_pipelines.revisers import EndpointReviser, EngineReviser, Failed, missing_model, revise_all
 from llumi_jax import prompts
 from llumi_jax.cli import UserError
 from tests.tiny import config, tokenizer  # noqa: F401
@@ -31,8 +31,9 @@ class Server(ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.plan, self.seen, self.active, self.most_active, self.pause = [], [], 0, 0, 0.0
+        self.models: list[str] = []
         self.lock = threading.Lock()
-        self.content, self.location = BETTER, ""
+        self.content, self.location = BETTER, ""  # `content` may be a function of the draft
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
     @property
@@ -47,11 +48,15 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, *args):
         pass
 
+    def do_GET(self):
+        models = self.server.models
+        self.answer(200 if models else 404, {"data": [{"id": name} for name in models]})
+
     def do_POST(self):
         server: Server = self.server  # type: ignore[assignment]
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         with server.lock:
-            server.seen.append((self.path, dict(self.headers), json.loads(body)))
+            server.seen.append((self.path, dict(self.headers), self.body))
             how = server.plan.pop(0) if server.plan else "ok"
             server.active += 1
             server.most_active = max(server.most_active, server.active)
@@ -72,7 +77,8 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(200, {"choices": [{"message": {"content": content}, "finish_reason": finish}]})
 
     def be_ok(self):
-        self.choice(self.server.content)
+        content, (*_, asked) = self.server.content, self.body["messages"]
+        self.choice(content(asked["content"].partition("Draft:\n")[2]) if callable(content) else content)
 
     def be_cut(self):
         self.choice("First weeks are", "length")
@@ -209,12 +215,65 @@ def test_what_concerns_every_ask_is_said_to_the_user_without_a_text(server, stat
     assert "First week" not in str(error.value) and "hello" not in str(error.value)
 
 
+def test_a_server_is_asked_for_a_word_before_anything_is_read(server):
+    reviser(server, token="secret").check()
+    ((path, headers, body),) = server.seen
+    assert path == "/v1/chat/completions" and headers["Authorization"] == "Bearer secret"
+    assert (body["model"], body["max_tokens"]) == ("tiny", 1)
+
+
+@pytest.mark.parametrize("how", ["429", "503", "400", "slow", "cut", "empty"])
+def test_a_server_that_is_busy_or_picky_passes(server, how):
+    server.plan = [how]
+    reviser(server).check()
+    assert len(server.seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("401", "status 401.*the token"),
+        ("404", "status 404.*'tiny'. It has: small, large."),
+        ("error_object", "does not answer as"),
+        ("list", "does not answer as"),
+        ("gone", "does not answer as"),
+        ("short", "does not answer as"),
+    ],
+)
+def test_a_server_that_would_never_answer_is_told_at_once(server, how, message):
+    server.plan, server.models = [how], ["small", "large"]
+    with pytest.raises(UserError, match=message) as error:
+        reviser(server).check()
+    assert "\n" not in str(error.value) and len(server.seen) == 1
+
+
+def test_an_address_without_a_model_says_which_there_are(server):
+    server.models = [f"model-{number}" for number in range(9)]
+    told = str(missing_model(f"{server.url}/v1"))
+    assert "needs --reviser_model NAME" in told and told.endswith("model-6, model-7.") and "\n" not in told
+    server.models = []
+    assert str(missing_model(server.url)).endswith("as that server calls it.")
+    with pytest.raises(UserError, match="another machine"):
+        missing_model("http://192.0.2.7:8000")
+
+
+def test_where_a_model_lies_on_this_machine_is_nobody_elses_business(server):
+    names = {"/models/of/somebody/x.gguf": "x.gguf", "owner/name:8b": "owner/name:8b", "./a/b/": "b"}
+    for model, name in names.items():
+        made = EndpointReviser(server.url, model)
+        assert made.name == name
+        made.revise(POST, DRAFT)
+        assert server.seen[-1][2]["model"] == model
+
+
 def test_nobody_listens():
     with socket.socket() as taken:  # bound, and not listening
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(UserError, match=f"nobody listens at {url}/v1/chat/completions. Start the server"):
             EndpointReviser(url, "tiny", backoff=0.01).revise(POST, DRAFT)
+        with pytest.raises(UserError, match=f"nobody listens at {url}/v1/chat/completions. Start the server"):
+            EndpointReviser(url, "tiny").check()
 
 
 @pytest.mark.parametrize(
