@@ -38,6 +38,30 @@ def prediction_logps(
     return token_logps(gathered, matrix, rows["target"])
 
 
+def prediction_statistics(
+    hidden: Float[Array, "B T D"], matrix: Float[Array, "V D"], rows: Mapping[str, Array]
+) -> tuple[Float[Array, "B M"], Float[Array, "B M"]]:
+    """Entropy (nats) of every prediction, and log of the sum of its squared probabilities; both without gradient.
+
+    A product with the output matrix of its own, made only where somebody asks.
+    """
+    hidden, matrix = jax.lax.stop_gradient((hidden, matrix))
+    gathered = jnp.take_along_axis(hidden, rows["source"][..., None], axis=1)
+    B, M, D = gathered.shape
+
+    def chunk(_, h):
+        logits = jnp.einsum("BCD,VD->BCV", h, matrix, preferred_element_type=jnp.promote_types(jnp.float32, h.dtype))
+        logps = jax.nn.log_softmax(logits, axis=-1)
+        entropy = -jnp.sum(jnp.exp(logps) * logps, axis=-1)
+        return None, (entropy, jax.nn.logsumexp(2 * logps, axis=-1))
+
+    size = CHUNK if M % CHUNK == 0 else M
+    matrix = matrix.astype(hidden.dtype)
+    _, found = jax.lax.scan(chunk, None, gathered.reshape(B, M // size, size, D).swapaxes(0, 1))
+    entropy, collision = (x.swapaxes(0, 1).reshape(B, M) for x in found)
+    return entropy, collision
+
+
 def reply_logps(logps: Float[Array, "B M"], rows: Mapping[str, Array], slots: int) -> Float[Array, "B S"]:
     """Sums the predictions of each reply; entries of weight 0 count nothing."""
     kept = jnp.where(rows["weight"] > 0, logps, 0.0)

@@ -1,10 +1,14 @@
-"""A recipe: one config, validated before anything is loaded. Every default has its one home here."""
+"""A recipe: one config, validated before anything is loaded. Every default has its one home here.
+
+Those of preference losses stand in `llumi_jax.objectives.options`, and every stage has them.
+"""
 
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 from llumi_jax.cli import UserError, suggestion
+from llumi_jax.objectives.options import PreferenceOptions
 
 ROLES = ("gm", "im")
 OBJECTIVES = ("sft", "dpo")
@@ -19,7 +23,7 @@ _RUN_ONLY = ("roles", "only")  # choose a part of the recipe; they do not change
 
 
 @dataclasses.dataclass(frozen=True)
-class Stage:
+class Stage(PreferenceOptions):
     """One stage of one role. Its length is given by exactly one of `steps`, `epochs` and `tokens`."""
 
     name: str
@@ -29,10 +33,10 @@ class Stage:
     epochs: float = 0.0
     tokens: int = 0  # tokens of rows that are not padding
     learning_rate: float = 0.0  # replaces the schedule's peak (or constant) value; 0 = as in the schedule
-    loss: str = "sigmoid"  # dpo: a name of objectives.preference.LOSSES
-    beta: float = 0.1  # dpo: how strongly the policy is held to the reference
-    soft_labels: bool = True  # dpo: each pair's own probability as its label; False = 1
     reference: str = "cached"  # dpo: one sweep to disk, or live: a second tree, or the base without its adapter
+    reference_sync_steps: int = 0  # dpo: steps between two moves of the reference (TR-DPO); 0 = it stands still
+    reference_mixup_alpha: float = 1.0  # dpo: share of the weights in the moved reference; 1 = it becomes them
+    ema_decay: float = 0.0  # the stage hands on an exponential moving average of its weights; 0 = the weights
     data: str = ""  # replaces config.pairs (dpo) or config.replies (sft)
     evaluate: bool = True  # held-out pairs before and after
     evaluation_threads: int = 0  # posts (for IM: posts with a draft) at most; 0 = all held-out ones
@@ -191,8 +195,6 @@ def _stage(name: str, given: dict[str, Any]) -> Stage:
     lengths = {"steps": stage.steps, "epochs": stage.epochs, "tokens": stage.tokens}
     if sum(value > 0 for value in lengths.values()) != 1 or min(lengths.values()) < 0:
         raise UserError(f"{where}: exactly one of steps, epochs and tokens must be above 0, got {lengths}.")
-    if stage.beta <= 0:
-        raise UserError(f"{where}.beta={stage.beta} must be above 0.")
     if stage.evaluation_threads < 0:
         raise UserError(f"{where}.evaluation_threads={stage.evaluation_threads} must be at least 0 (0 = all).")
     return stage
@@ -205,7 +207,7 @@ def _one_of(key: str, value: str, allowed: tuple[str, ...]) -> None:
 
 def _check(recipe: Recipe) -> None:
     from llumi_jax.models import attention, decoder  # imports jax: only once the keys are known to be right
-    from llumi_jax.objectives.preference import LOSSES
+    from llumi_jax.objectives import checks
 
     if not recipe.stages:
         raise UserError("config.stages is empty: name at least one stage.")
@@ -214,7 +216,9 @@ def _check(recipe: Recipe) -> None:
     for key in ("dtype", "param_dtype"):
         _one_of(f"config.{key}", getattr(recipe, key), ("float32", "bfloat16"))
     for stage in recipe.stage.values():
-        _one_of(f"config.stage.{stage.name}.loss", stage.loss, tuple(LOSSES))
+        where = f"config.stage.{stage.name}"
+        (checks.check if stage.objective == "dpo" else checks.unused)(stage, where)
+        _check_reference(recipe, stage, where)
         if stage.reference == "adapter_off" and recipe.lora is None:
             raise UserError(
                 f"config.stage.{stage.name}.reference='adapter_off' needs config.lora; use 'frozen' or 'cached'."
@@ -241,6 +245,24 @@ def _check(recipe: Recipe) -> None:
     if recipe.samples < 0 or recipe.sample_tokens < 1:
         raise UserError("config.samples must be at least 0 and config.sample_tokens at least 1.")
     _check_parts(recipe)
+
+
+def _check_reference(recipe: Recipe, stage: Stage, where: str) -> None:
+    from llumi_jax.training import moving
+
+    moving.check(
+        moving.of(stage),
+        where,
+        objective=stage.objective,
+        reference=stage.reference,
+        lora=recipe.lora is not None,
+        param_dtype=recipe.param_dtype,
+    )
+    if stage.ld_alpha != 1 and stage.reference == "cached":
+        raise UserError(
+            f"{where}.ld_alpha={stage.ld_alpha} cuts each pair's log-probabilities its own way, and reference='cached' "
+            "holds those of whole replies. Set reference='frozen' or 'adapter_off'."
+        )
 
 
 def _check_parts(recipe: Recipe) -> None:

@@ -183,7 +183,7 @@ def _trees():
 def _packed_loss(adapter, weights, reference, rows, backend):
     model = decoder.Decoder(CONFIG, dtype=jnp.float64, backend=backend, lora_scale=LORA.scale)
     frozen = {"base": weights, "reference": reference}
-    total, metrics = step.dpo_objective(STAGE, SHAPE.slots, model, adapter, frozen, rows)
+    total, metrics = step.objective_of(STAGE, model, SHAPE.slots)(adapter, frozen, rows)
     return total / metrics["loss"][1]
 
 

@@ -208,9 +208,7 @@ def test_the_loss_is_the_weighted_mean_over_pairs():
 def test_hard_labels_ignore_the_pairs_probabilities():
     hard = Stage("s", "gm", "dpo", steps=1, beta=0.2, soft_labels=False)
     rows = cached(batch())
-    total, _ = jax.jit(functools.partial(step.dpo_objective, hard, ROWS.shape.slots, MODEL))(
-        ADAPTER, WITH_ADAPTER, rows
-    )
+    total, _ = jax.jit(step.objective_of(hard, MODEL, ROWS.shape.slots))(ADAPTER, WITH_ADAPTER, rows)
     sure = {**rows, "probability": np.ones_like(rows["probability"])}
     _, metrics = jitted(DPO)(begin(), WITH_ADAPTER, sure)
     assert float(total) == pytest.approx(float(metrics["loss"][0]), rel=1e-5)
