@@ -14,6 +14,9 @@ _LEVEL = 0.95
 # Resampled indices held at once: 32 MB of int64 however many posts and resamples there are.
 _CHUNK = 4_000_000
 
+# The numbers of `brief`, and whether more of each is better.
+BRIEF = {"held_out_loss": False, "held_out_nll": False, "held_out_accuracy": True, "held_out_margin": True}
+
 
 @dataclasses.dataclass(frozen=True)
 class HeldOut:
@@ -152,6 +155,7 @@ def summarize(held_out: HeldOut, beta: float) -> dict[str, Any]:
         everywhere and says nothing, so only after is given.
       reward_margin: mean reward of chosen - rejected. sigmoid_loss: weighted mean of the DPO loss with each pair's own
         probability as its label (cDPO); log 2 before training.
+      chosen_nll: {"before", "after"}, nats a token of the chosen replies, over all their tokens.
       length_only: accuracy of "the longer reply wins", ties a half ("the shorter wins" is 1 minus it).
       ceiling: mean probability, what perfect knowledge of true preference would score on these labels.
     """
@@ -170,9 +174,33 @@ def summarize(held_out: HeldOut, beta: float) -> dict[str, Any]:
         "implicit_reward": _estimate(pair_accuracy(chosen_reward, rejected_reward), threads),
         "reward_margin": _mean(margin),
         "sigmoid_loss": _mean(_sigmoid_loss(margin, held_out.probability), held_out.weight),
+        "chosen_nll": {
+            when: _mean(-logps / held_out.chosen_tokens, held_out.chosen_tokens)
+            for when, logps in (("before", held_out.before_chosen), ("after", held_out.after_chosen))
+        },
         "length_only": _mean(pair_accuracy(held_out.chosen_tokens, held_out.rejected_tokens)),
         "ceiling": _mean(held_out.probability),
     }
+
+
+def brief(held_out: HeldOut, beta: float) -> dict[str, float]:
+    """What is logged of held-out pairs while a stage trains, without intervals: `after` is the weights of the moment.
+
+    Returns:
+      held_out_loss: weighted mean of the DPO loss with soft labels. held_out_accuracy: share of pairs in which the
+      chosen reply has the higher implicit reward. held_out_margin: mean reward of chosen - rejected. held_out_nll: nats
+      a token of the chosen replies, over all their tokens.
+    """
+    chosen = beta * (held_out.after_chosen - held_out.before_chosen)
+    rejected = beta * (held_out.after_rejected - held_out.before_rejected)
+    losses = _sigmoid_loss(chosen - rejected, held_out.probability)
+    found = {
+        "held_out_loss": _mean(losses, held_out.weight),
+        "held_out_accuracy": _mean(pair_accuracy(chosen, rejected)),
+        "held_out_margin": _mean(chosen - rejected),
+        "held_out_nll": _mean(-held_out.after_chosen / held_out.chosen_tokens, held_out.chosen_tokens),
+    }
+    return {name: np.nan if value is None else value for name, value in found.items()}
 
 
 def _before_and_after(held_out: HeldOut, chosen_length, rejected_length) -> dict[str, dict[str, float | None]]:

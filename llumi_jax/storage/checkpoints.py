@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,9 @@ import jax
 import numpy as np
 
 from llumi_jax.cli import UserError
+from llumi_jax.storage import files
+
+BEST_FILE = "best.json"  # beside `checkpoints`, where a stage's result is not its last step
 
 
 def _orbax():
@@ -28,10 +32,11 @@ class Checkpoints:
 
     def __init__(self, folder: str | os.PathLike, keep: int = 2) -> None:
         ocp = _orbax()
+        self._kept = _Kept(keep)
         self._checkpointer = ocp.training.Checkpointer(
             Path(folder).absolute(),
             save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
-            preservation_policy=ocp.training.preservation_policies.LatestN(keep),
+            preservation_policy=self._kept,
             cleanup_tmp_directories=True,
         )
 
@@ -40,6 +45,10 @@ class Checkpoints:
         """The step of the newest whole checkpoint."""
         found = self._checkpointer.latest
         return None if found is None else found.step
+
+    def hold(self, step: int | None) -> None:
+        """Keeps the checkpoint of this step beside the newest ones, until another is named."""
+        self._kept.held = step
 
     def save(self, step: int, trees: dict[str, Any]) -> None:
         """Starts to write the trees under `step` and returns; they may be donated at once. A known step is kept."""
@@ -60,6 +69,18 @@ class Checkpoints:
         self._checkpointer.close()
 
 
+class _Kept:
+    """Which checkpoints stay when a new one is whole: the newest ones, and one that is held."""
+
+    def __init__(self, newest: int) -> None:
+        self.newest = newest
+        self.held: int | None = None
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> Sequence[bool]:
+        first = len(checkpoints) - self.newest
+        return [index >= first or found.step == self.held for index, found in enumerate(checkpoints)]
+
+
 def _detached(trees: dict[str, Any]) -> dict[str, Any]:
     """On CPU a host copy is the device buffer itself, and a donated step would write into what is being saved."""
     copy = lambda x: x.copy() if isinstance(x, jax.Array) and x.is_fully_addressable else x
@@ -72,7 +93,7 @@ def restore_params(folder: str | os.PathLike, abstract: Any, step: int | None = 
     Args:
       folder: W/<stage>/checkpoints.
       abstract: tree of jax.ShapeDtypeStruct, with shardings where wanted.
-      step: a step, or None for the newest.
+      step: a step, or None for the stage's result: the step that W/<stage>/best.json names, else the newest.
 
     Raises:
       UserError: there is no whole checkpoint yet, or none of that step.
@@ -80,6 +101,9 @@ def restore_params(folder: str | os.PathLike, abstract: Any, step: int | None = 
     checkpointer = _orbax().training.Checkpointer(Path(folder).absolute()) if Path(folder).is_dir() else None
     if checkpointer is None or checkpointer.latest is None:
         raise UserError(f"{folder} holds no checkpoint yet. Train that stage first, or wait for its first save.")
+    best = Path(folder).parent / BEST_FILE
+    if step is None and best.exists():
+        step = files.read_json(best)["step"]
     try:
         if step is not None and step not in [found.step for found in checkpointer.checkpoints]:
             raise UserError(f"{folder} holds no checkpoint of step {step}; the newest is {checkpointer.latest.step}.")

@@ -1,28 +1,22 @@
 """The loop of one stage. All side effects of training are here: input, logs, checkpoints, signals."""
 
-import contextlib
 import dataclasses
-import math
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from jax.sharding import Mesh
 
 from llumi_jax.cli import RunFailure
 from llumi_jax.data import loader
 from llumi_jax.storage.checkpoints import Checkpoints
-from llumi_jax.training.compiled import Recompiles
-from llumi_jax.training.metrics import MetricWriter
+from llumi_jax.training.looks import HeldOutLook, Look, ReplyLook
 from llumi_jax.training.options import Options
-from llumi_jax.training.pace import Pace
-from llumi_jax.training.progress import Progress
 from llumi_jax.training.sharding import to_device
 from llumi_jax.training.signals import StopRequest
 from llumi_jax.training.state import TrainState
+from llumi_jax.training.step_log import Pending, StepLog, finite
 from llumi_jax.training.tracing import Trace
 from llumi_jax.training.watchdog import Watchdog
 
@@ -45,63 +39,69 @@ class Job:
     first_loss: float | None  # what theory gives for the very first step, or None
     first_loss_tolerance: float
     options: Options = Options()
+    held_out: HeldOutLook | None = None
+    replies: ReplyLook | None = None
+
+    def due(self, step: int) -> list[Look]:
+        """What is to be looked at after this step."""
+        looks: tuple[Look | None, ...] = (self.held_out, self.replies)
+        return [look for look in looks if look and look.due(step)]
 
 
 class _WrongStart(RunFailure):
     """The first loss is not what theory gives."""
 
 
-@dataclasses.dataclass(frozen=True)
-class _Pending:
-    """A step that the device may still be computing; it is looked at one step later, so that the device never waits."""
-
-    step: int
-    row_indices: np.ndarray
-    metrics: Any
-    started: float
-
-
 def train(job: Job, state: TrainState, mesh: Mesh, checkpoints: Checkpoints, stop: StopRequest) -> TrainState:
-    """Runs a stage from the state's step to its end.
+    """Runs a stage from the state's step to its end, which held-out pairs may call earlier.
 
     Raises:
       Stopped: a stop was asked for; the state is saved.
       RunFailure: the loss is no number (the state is saved), or contradicts theory at the first step (nothing is).
     """
-    start, B = int(state.step), job.batch_rows
+    start, B, held_out = int(state.step), job.batch_rows, job.held_out
+    _keep_best(held_out, checkpoints)
+    if start >= job.total_steps or (held_out and held_out.exhausted):
+        return state
     share = (jax.process_index(), jax.process_count())
-    log = _Log(job, start)
-    trace, dog = Trace(job.folder, job.options.profile_steps), Watchdog(job.name, job.options.hang_seconds)
     stream = loader.batches(job.rows, B, job.seed, int(state.position), job.total_steps * B, share)
+    log = StepLog(job.name, job.folder, job.total_steps, start, job.tokens_per_row * B, lambda *of: _check(job, *of))
+    trace, dog = Trace(job.folder, job.options.profile_steps), Watchdog(job.name, job.options.hang_seconds)
     try:
         with log, dog, trace:
             for number, batch in enumerate(log.pace.timed(stream), start=start + 1):
                 began = log.pace()
                 with trace.before(number):
                     state, metrics = job.step(state, job.frozen, to_device(batch, mesh))
-                log.waiting.append(_Pending(number, batch["row"], metrics, began))
+                log.sent_off(number, batch["row"], metrics, began)
                 stopping = stop.requested  # asked once: a signal that comes later stops the next step
+                due = job.due(number)
                 saving = number % job.checkpoint_every == 0 or number == job.total_steps or stopping
                 # The first step is looked at at once: it proves the setup. Before a save, too: a run that goes on from
                 # it does not come back to this step's line of the log.
-                log.catch_up(0 if saving or number == start + 1 or trace.edge(number) else 1)
+                log.catch_up(0 if due or saving or number == start + 1 or trace.edge(number) else 1, due, state)
                 if traced := trace.after(number):
                     log.bar.log(f"{job.name}: profile written to {traced}")
-                dog.beat(number)
-                if saving:
+                best = held_out is not None and held_out.is_best(number)
+                ended = held_out is not None and held_out.exhausted
+                if saving or best or ended:
                     with log.outside():
                         checkpoints.save(number, state.trees())
+                        if best:
+                            checkpoints.wait()
+                            _keep_best(held_out, checkpoints)
+                dog.beat(number)
                 if stopping:
                     checkpoints.wait()
                     stop.check()
-            if trace.missed:
-                log.bar.log(
-                    f"{job.name}: no profile, steps {start + 1} to {job.total_steps} hold none of those asked for"
-                )
+                if ended:
+                    log.bar.end_here()
+                    break
+            _say_how_it_ended(job, int(state.step), trace, log)
     except _WrongStart:
         raise  # a step taken from a wrong start must not be gone on from
     except RunFailure:
-        log.catch_up(0, check=False)
+        log.write_rest()
         checkpoints.save(int(state.step), state.trees())
         checkpoints.wait()
         raise
@@ -111,68 +111,26 @@ def train(job: Job, state: TrainState, mesh: Mesh, checkpoints: Checkpoints, sto
     return state
 
 
-class _Log:
-    """What is written down of the steps: one late, so that the device never waits."""
-
-    def __init__(self, job: Job, start: int) -> None:
-        self.job = job
-        self.waiting: deque[_Pending] = deque()
-        self.pace, self.recompiles = Pace(), Recompiles()
-        self.bar = Progress(job.name, job.total_steps, start)
-        self._writer = MetricWriter(job.folder, start) if jax.process_index() == 0 else None
-
-    def __enter__(self) -> "_Log":
-        self.bar.__enter__()
-        self.recompiles.__enter__()
-        return self
-
-    def __exit__(self, *raised: Any) -> None:
-        self.recompiles.__exit__(*raised)
-        self.bar.__exit__(*raised)
-
-    def close(self) -> None:
-        if self._writer:
-            self._writer.close()
-
-    @contextlib.contextmanager
-    def outside(self) -> Iterator[None]:
-        """What happens within belongs to no step: not its time, not its programs."""
-        with self.recompiles.expected():
-            yield
-        self.pace.skip()
-
-    def catch_up(self, left: int, check: bool = True) -> None:
-        """Waits for the steps that were sent off, all but the newest `left`, writes them down and checks them."""
-        while len(self.waiting) > left:
-            pending = self.waiting.popleft()
-            values = self._values(pending)
-            if self._writer:
-                self._writer.write(pending.step, values)
-            self.bar.update(pending.step, values)
-            if check:
-                _check(self.job, pending, values)
-
-    def _values(self, pending: _Pending) -> Mapping[str, float]:
-        job, sums = self.job, jax.device_get(pending.metrics)
-        seconds, data_wait = self.pace.lap(pending.started)
-        of = lambda total, weight: float(total) / float(weight) if weight else float(total)
-        values = {name: of(total, weight) for name, (total, weight) in sums.items()}
-        values["data_wait"] = data_wait
-        values["tokens_per_second"] = job.tokens_per_row * job.batch_rows / seconds
-        if "pairs" in values:
-            values["pairs_per_second"] = values["pairs"] / seconds
-        if again := self.recompiles.take():
-            self.bar.log(
-                f"{job.name}: compiled again by step {pending.step}: {', '.join(again)}. After its first step a stage "
-                "should compile nothing; shapes that change from step to step cost more than the steps."
-            )
-        self.recompiles.start()
-        values["recompiles"] = self.recompiles.count
-        return values
+def _keep_best(held_out: HeldOutLook | None, checkpoints: Checkpoints) -> None:
+    """Names the best checkpoint, which is whole by now; from then on it is held."""
+    if held_out is None or held_out.best is None:
+        return
+    if jax.process_index() == 0:
+        held_out.write_best()
+    checkpoints.hold(held_out.best.step)
 
 
-def _check(job: Job, pending: _Pending, values: Mapping[str, float]) -> None:
-    if not (math.isfinite(values["loss"]) and math.isfinite(values["grad_norm"])):
+def _say_how_it_ended(job: Job, step: int, trace: Trace, log: StepLog) -> None:
+    if job.held_out and job.held_out.best:
+        early = f"ended early at step {step}: " if step < job.total_steps else ""
+        best = job.held_out.best
+        log.bar.log(f"{job.name}: {early}{job.held_out.best_by} was best at step {best.step}, {best.value:.4g}")
+    if trace.missed:
+        log.bar.log(f"{job.name}: no profile: none of the steps that it was asked for was run")
+
+
+def _check(job: Job, pending: Pending, values: Mapping[str, float]) -> None:
+    if not finite(values):
         ids = sorted({i for row in pending.row_indices for i in job.ids_of(int(row))})
         raise RunFailure(
             f"{job.name}: loss {values['loss']} with gradient norm {values['grad_norm']} at step {pending.step}; the "

@@ -13,6 +13,7 @@ from llumi_jax.storage.files import write_text
 
 _METRICS = "metrics.jsonl"
 _SAMPLES = "samples.jsonl"
+_REPLIES = "replies_by_step.jsonl"
 
 
 class Quantity(NamedTuple):
@@ -29,6 +30,10 @@ QUANTITIES = (
     Quantity("loss", "Loss", "loss {}", ".3f"),
     Quantity("reward_margin", "Reward margin", "margin {}", "+.2f"),
     Quantity("reward_accuracy", "Reward accuracy", "acc {}", ".0%"),
+    Quantity("held_out_loss", "Held-out loss", "held-out {}", ".3f"),
+    Quantity("held_out_accuracy", "Held-out accuracy, implicit reward", "", ""),
+    Quantity("held_out_margin", "Held-out reward margin", "", ""),
+    Quantity("held_out_nll", "Held-out nats a token, chosen replies", "", ""),
     Quantity("learning_rate", "Learning rate", "", ""),
     Quantity("grad_norm", "Gradient norm", "", ""),
     Quantity("pairs_per_second", "Pairs per second", "{} pairs/s", ".1f"),
@@ -66,6 +71,10 @@ class MetricWriter:
         self._lines.flush()
         self._events.write(int(step), now, numbers)
 
+    def write_texts(self, step: int, texts: Mapping[str, str]) -> None:
+        """Adds texts by name to TensorBoard alone, which shows them as Markdown."""
+        self._events.write_texts(int(step), time.time(), texts)
+
     def close(self) -> None:
         self._lines.close()
         self._events.close()
@@ -85,6 +94,7 @@ class _Events:
         from tensorboard.summary.writer.record_writer import RecordWriter
 
         self._event, self._summary = event_pb2.Event, summary_pb2.Summary
+        self._summary_metadata = summary_pb2.SummaryMetadata
         now = time.time()
         # The time comes first in the name because TensorBoard reads the files of a folder in the order of their names.
         self._file = open(folder / f"events.out.tfevents.{time.time_ns()}.{os.getpid()}", "wb")
@@ -96,6 +106,16 @@ class _Events:
 
     def write(self, step: int, now: float, numbers: Mapping[str, float]) -> None:
         values = [self._summary.Value(tag=name, simple_value=value) for name, value in numbers.items()]
+        self._put(self._event(wall_time=now, step=step, summary=self._summary(value=values)))
+
+    def write_texts(self, step: int, now: float, texts: Mapping[str, str]) -> None:
+        from tensorboard.compat.proto import tensor_pb2, types_pb2
+
+        about = self._summary_metadata(plugin_data=self._summary_metadata.PluginData(plugin_name="text"))
+        tensor = lambda text: tensor_pb2.TensorProto(
+            dtype=types_pb2.DT_STRING, string_val=[text.encode("utf-8", errors="replace")]
+        )
+        values = [self._summary.Value(tag=name, metadata=about, tensor=tensor(text)) for name, text in texts.items()]
         self._put(self._event(wall_time=now, step=step, summary=self._summary(value=values)))
 
     def close(self) -> None:
@@ -126,6 +146,21 @@ def write_samples(folder: str | os.PathLike, rows: Iterable[Mapping[str, str]]) 
 def read_samples(folder: str | os.PathLike) -> list[dict[str, str]]:
     """The rows of `write_samples`; empty when there are none yet."""
     return [row for _, row in _whole_lines(Path(folder) / _SAMPLES)]
+
+
+def write_replies(folder: str | os.PathLike, step: int, rows: Iterable[Mapping[str, str]]) -> None:
+    """Adds the replies of a step, rows of {"id", "title", "body", "draft", "reply"}; those of later steps go.
+
+    A run that was killed comes to this step again, with the same weights.
+    """
+    kept = [line for line, row in _whole_lines(Path(folder) / _REPLIES) if row.get("step", step) < step]
+    new = [json.dumps({"step": int(step), **row}) for row in rows]
+    write_text(Path(folder) / _REPLIES, "".join(line + "\n" for line in kept + new))
+
+
+def read_replies(folder: str | os.PathLike) -> list[dict[str, Any]]:
+    """The rows of `write_replies` of all steps, in their order."""
+    return [row for _, row in _whole_lines(Path(folder) / _REPLIES) if isinstance(row.get("step"), int)]
 
 
 def _whole_lines(path: Path) -> list[tuple[str, dict[str, Any]]]:

@@ -45,7 +45,8 @@ def check(shop: Workshop, stage: Stage, steps: int, say: Callable[[str], None] =
     if jax.process_count() > 1:
         raise UserError("--overfit_one_batch runs in one process. Try it on one host.")
     alone = dataclasses.replace(
-        stage, steps=steps, epochs=0.0, tokens=0, evaluate=False, soft_labels=False,
+        stage, steps=steps, epochs=0.0, tokens=0, soft_labels=False,
+        evaluate=False, evaluate_every=0, best_by="", patience=0, sample_every=0,
     )  # fmt: skip
     recipe = dataclasses.replace(
         shop.recipe, stages=(stage.name,), stage={stage.name: alone}, checkpoint_every=steps, roles="", only=""

@@ -86,6 +86,12 @@ class Progress:
             eta = self.eta()
             self._line("ETA –" if eta is None else f"ETA {duration(eta)}")
 
+    def end_here(self) -> None:
+        """What is done is all there is to do."""
+        self.total = self.done
+        if self._bar:
+            self._bar.update(self._task, total=self.total)
+
     def log(self, message: str) -> None:
         """Prints a line above the bar."""
         self._console.print(message, markup=False, highlight=False, soft_wrap=True)

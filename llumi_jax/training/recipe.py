@@ -40,6 +40,11 @@ class Stage(PreferenceOptions):
     data: str = ""  # replaces config.pairs (dpo) or config.replies (sft)
     evaluate: bool = True  # held-out pairs before and after
     evaluation_threads: int = 0  # posts (for IM: posts with a draft) at most; 0 = all held-out ones
+    evaluate_every: int = 0  # steps between looks at held-out pairs while it trains; 0 = none
+    evaluate_on: int = 64  # posts of such a look at most
+    best_by: str = ""  # held-out number whose best look gives the stage's result; "" = its last step does
+    patience: int = 0  # looks without a better one before the stage ends; 0 = it goes on to its length
+    sample_every: int = 0  # steps between replies to the held-out posts of config.samples; 0 = none
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,7 +202,27 @@ def _stage(name: str, given: dict[str, Any]) -> Stage:
         raise UserError(f"{where}: exactly one of steps, epochs and tokens must be above 0, got {lengths}.")
     if stage.evaluation_threads < 0:
         raise UserError(f"{where}.evaluation_threads={stage.evaluation_threads} must be at least 0 (0 = all).")
+    _check_looks(stage, where)
     return stage
+
+
+def _check_looks(stage: Stage, where: str) -> None:
+    """What is looked at while a stage trains."""
+    from llumi_jax.evaluation.preference import BRIEF
+
+    for key in ("evaluate_every", "patience", "sample_every"):
+        if getattr(stage, key) < 0:
+            raise UserError(f"{where}.{key}={getattr(stage, key)} must be at least 0 (0 = none).")
+    if stage.evaluate_on < 1:
+        raise UserError(f"{where}.evaluate_on={stage.evaluate_on} must be at least 1.")
+    if stage.best_by:
+        _one_of(f"{where}.best_by", stage.best_by, tuple(BRIEF))
+    if stage.patience and not stage.best_by:
+        raise UserError(f"{where}.patience={stage.patience} needs best_by: one of {', '.join(BRIEF)}.")
+    if stage.best_by and not stage.evaluate_every:
+        raise UserError(f"{where}.best_by={stage.best_by!r} needs evaluate_every: steps between two looks.")
+    if stage.evaluate_every and not stage.evaluate:
+        raise UserError(f"{where}.evaluate_every={stage.evaluate_every} needs evaluate=True.")
 
 
 def _one_of(key: str, value: str, allowed: tuple[str, ...]) -> None:
@@ -242,6 +267,9 @@ def _check(recipe: Recipe) -> None:
         raise UserError(
             f"config.max_prompt_tokens={recipe.max_prompt_tokens} must be below config.row_length={recipe.row_length}."
         )
+    for stage in recipe.stage.values():
+        if stage.sample_every and not recipe.samples:
+            raise UserError(f"config.stage.{stage.name}.sample_every needs config.samples: held-out posts to answer.")
     if recipe.samples < 0 or recipe.sample_tokens < 1:
         raise UserError("config.samples must be at least 0 and config.sample_tokens at least 1.")
     _check_parts(recipe)

@@ -17,9 +17,9 @@ from llumi_jax.training import report_plots
 from llumi_jax.training.metrics import QUANTITIES, first_and_last
 from llumi_jax.training.report_data import Run, StageRecord, read_run
 from llumi_jax.training.report_style import CSS
-from llumi_jax.training.report_text import Pieces, duration, number, percent, plain, points, word_differences
+from llumi_jax.training.report_text import Pieces, duration, number, percent, plain, points, size, word_differences
 
-_SHARES = ("reward_accuracy", "mfu", "data_wait")
+_SHARES = ("reward_accuracy", "held_out_accuracy", "mfu", "data_wait")
 # Nothing may be loaded from anywhere, whatever slips into the page.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
@@ -36,7 +36,15 @@ def write_report(workdir: str | os.PathLike) -> Path:
 
 
 def _page(run: Run) -> str:
-    sections = (_header(run), _stages(run), _accuracy(run), _replies(run), _curves(run), _config(run))
+    sections = (
+        _header(run),
+        _stages(run),
+        _accuracy(run),
+        _replies(run),
+        _replies_while_training(run),
+        _curves(run),
+        _config(run),
+    )
     return (
         "<!doctype html>\n"
         f'<html lang="en"><head><meta charset="utf-8"><title>{_text(run.name)}: training report</title>'
@@ -74,6 +82,7 @@ def _stage_card(stage: StageRecord) -> str:
         facts.append(("Time", duration(stage.seconds)))
     if (waited := stage.data_wait) is not None:
         facts.append(("Waiting for data", percent(waited)))
+    facts += _measured(stage)
     headline = ""
     if stage.evaluation:
         of = stage.evaluation["accuracy"]["mean_logp"]
@@ -84,6 +93,17 @@ def _stage_card(stage: StageRecord) -> str:
         )
     rows = _join(f"<dt>{_text(name)}</dt><dd>{_text(value)}</dd>" for name, value in facts)
     return f'<article class="card {_role(stage)}">{_title(stage)}{headline}<dl>{rows}</dl></article>'
+
+
+def _measured(stage: StageRecord) -> list[tuple[str, str]]:
+    facts = []
+    if isinstance(step := stage.best.get("step"), int):
+        facts.append(("Result", f"step {step:,}, best by {stage.best.get('by', '').replace('_', ' ')}"))
+    if isinstance(seconds := stage.compiled.get("seconds"), int | float):
+        facts.append(("Compiling", duration(seconds)))
+    if isinstance(total := stage.compiled.get("total_bytes"), int):
+        facts.append(("Memory of a device", size(total)))
+    return facts
 
 
 def _interval_in_words(difference: Mapping[str, float | None]) -> str:
@@ -158,6 +178,23 @@ def _post(samples: list[tuple[StageRecord, Mapping[str, Any]]]) -> str:
     body = f'<div class="post text" tabindex="0">{_text(_string(sample, "body").strip())}</div>'
     sides = _join(_sides(stage, sample) for stage, sample in samples)
     return f'<article class="card sample {_role(stage)}">{title}{body}{drafted}{sides}</article>'
+
+
+def _replies_while_training(run: Run) -> str:
+    """Per stage and post, the replies step by step, folded away."""
+    blocks = []
+    for stage in run.stages:
+        posts: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+        for row in stage.replies:
+            posts.setdefault((_string(row, "title").strip() or "Untitled post", _string(row, "id")), []).append(row)
+        for (title, _), rows in posts.items():
+            reply = lambda row: _marked([(plain(_string(row, "reply")), False)], "")
+            steps = _join(f'<dt>step {row["step"]:,}</dt><dd class="text">{reply(row)}</dd>' for row in rows)
+            summary = f"<summary>{_text(stage.name)}: {_text(title)}</summary>"
+            blocks.append(f'<details class="steps {_role(stage)}">{summary}<dl>{steps}</dl></details>')
+    if not blocks:
+        return ""
+    return f'<section><h2>Replies while training</h2><p class="quiet">To held-out posts.</p>{_join(blocks)}</section>'
 
 
 def _sides(stage: StageRecord, sample: Mapping[str, Any]) -> str:

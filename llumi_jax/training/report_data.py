@@ -24,6 +24,9 @@ class StageRecord:
     evaluation: dict[str, Any] | None  # of `evaluation.preference.summarize`, None without pairs
     finished: bool
     seconds: float | None
+    best: dict[str, Any]  # {"step", "by", "value"} of the step that is the result; empty where it is the last one
+    compiled: dict[str, Any]  # time and memory of the compiled step
+    replies: list[dict[str, Any]]  # while it trained, of `metrics.read_replies`
 
     @property
     def steps(self) -> int:
@@ -92,6 +95,9 @@ def _read_stage(folder: Path, config: Mapping[str, Any]) -> StageRecord:
         evaluation=evaluation if evaluation.get("pairs") and "accuracy" in evaluation else None,
         finished=bool(done or evaluation),
         seconds=done.get("seconds"),
+        best=_json_object(folder / "best.json"),
+        compiled=_json_object(folder / "compiled.json"),
+        replies=metrics.read_replies(folder),
     )
 
 

@@ -92,6 +92,10 @@ del { background: var(--before-tint); }
 ins { background: var(--after-tint); }
 details { margin-top: 3rem; }
 summary { cursor: pointer; font-weight: 650; font-size: 1.25rem; letter-spacing: -.01em; }
+details.steps { margin-top: .8rem; }
+details.steps summary { font-size: 1rem; }
+details.steps dl { gap: .5rem .9rem; }
+details.steps dd { text-align: left; white-space: pre-wrap; }
 details pre { white-space: pre-wrap; overflow-wrap: anywhere; line-height: 1.5; }
 footer { margin-top: 3rem; font-size: .84rem; color: var(--quiet); }
 :focus-visible { outline: 2px solid var(--role); outline-offset: 3px; border-radius: .2rem; }

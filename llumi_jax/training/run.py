@@ -1,22 +1,19 @@
 """A whole recipe in a work directory: its lock, its config, its stages in order, its report."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 
 from llumi_jax.cli import UserError
-from llumi_jax.data import dataset
 from llumi_jax.storage import files
-from llumi_jax.training import metrics
+from llumi_jax.training import looks, metrics
 from llumi_jax.training import recipe as recipes
+from llumi_jax.training.looks import Answer
 from llumi_jax.training.recipe import Recipe, Stage
 from llumi_jax.training.stage import StageRun, Workshop, check_data
-
-# (role, adapter or weights as they were trained, or None for the base alone, posts) -> a reply to each post
-Answer = Callable[[str, Path | None, Sequence[dataset.Thread]], list[str]]
 
 
 def claim(workdir: Path, recipe: Recipe) -> None:
@@ -59,7 +56,7 @@ def run(shop: Workshop, answer: Answer) -> dict[str, Any]:
     for stage in recipe.selected():
         summary = shop.done(stage)
         if summary is None:
-            summary = StageRun(shop, stage).run()
+            summary = StageRun(shop, stage, answer).run()
         else:
             print(f"{stage.name}: finished before, {summary['steps']} steps", flush=True)
         if _is_last_of_role(recipe, stage):
@@ -92,8 +89,7 @@ def _write_samples(shop: Workshop, stage: Stage, answer: Answer) -> None:
     folder, recipe = shop.folder(stage), shop.recipe
     if (folder / "samples.jsonl").exists() or not recipe.samples or jax.process_index() != 0:
         return
-    threads = dataset.read_threads(recipe.pairs, recipe.evaluation_split, stage.role, shop.data_dir, "pairs")
-    threads = threads[: recipe.samples]
+    threads = looks.shown_threads(recipe, stage, shop.data_dir)
     if not threads:
         return
     before, after = answer(stage.role, None, threads), answer(stage.role, folder, threads)

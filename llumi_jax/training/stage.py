@@ -22,7 +22,7 @@ from llumi_jax.models import lora
 from llumi_jax.models.config import DecoderConfig
 from llumi_jax.objectives import preference as objectives
 from llumi_jax.storage import checkpoints, files
-from llumi_jax.training import build, loop, metrics, reference, sharding, step
+from llumi_jax.training import build, looks, loop, metrics, reference, sharding, step
 from llumi_jax.training.compiled import CompiledStep
 from llumi_jax.training.options import Options
 from llumi_jax.training.progress import Progress
@@ -124,8 +124,8 @@ def _kind(stage: Stage) -> str:
 class StageRun:
     """One stage being run. `run()` reads top-down; what it needs is made on the way and kept."""
 
-    def __init__(self, shop: Workshop, stage: Stage) -> None:
-        self.shop, self.stage, self.recipe = shop, stage, shop.recipe
+    def __init__(self, shop: Workshop, stage: Stage, answer: looks.Answer | None = None) -> None:
+        self.shop, self.stage, self.recipe, self.answer = shop, stage, shop.recipe, answer
         self.folder = shop.folder(stage)
         self.lora_config = shop.lora_config
         self.model = build.decoder(self.recipe, shop.base.config)
@@ -157,10 +157,11 @@ class StageRun:
                     frozen["reference"] = start
             else:
                 self._require_plain_start(start)
-        state = self._train(rows, inputs, start, frozen)
-        identity["end"] = checkpoints.tree_sha256(state.result)
-        after = self._sweep("after", held_out, state.result, identity)
-        return self._finish(state, held_out, before, after, time.monotonic() - began)
+        state, best = self._train(rows, inputs, start, frozen, held_out, before)
+        result = state.result if best is None else self._restored(self.stage)
+        identity["end"] = checkpoints.tree_sha256(result)
+        after = self._sweep("after", held_out, result, identity)
+        return self._finish(state, best, held_out, before, after, time.monotonic() - began)
 
     # --- parts, in the order of run() ---
 
@@ -173,7 +174,12 @@ class StageRun:
         split, most = self.recipe.evaluation_split, self.stage.evaluation_threads
         rows = read_rows(self.shop, self.stage, split, "pairs", most)
         if rows is None:
-            print(f"{self.stage.name}: no held-out pairs for role {self.stage.role!r} in split {split!r}", flush=True)
+            said = f"{self.stage.name}: no held-out pairs for role {self.stage.role!r} in split {split!r}"
+            if self.stage.best_by:
+                raise UserError(
+                    f"{said}, and best_by={self.stage.best_by!r} needs some. Set best_by='' and patience=0."
+                )
+            print(said, flush=True)
         return rows
 
     def _bind(self, rows: PackedRows) -> None:
@@ -248,8 +254,12 @@ class StageRun:
             raise UserError(
                 f"{self.stage.name} starts from {previous.name}, not finished in {self.shop.workdir}. Run it first."
             )
-        folder = self.shop.folder(previous) / "checkpoints"
+        return self._restored(previous)
+
+    def _restored(self, stage: Stage) -> Any:
+        """The result of a stage."""
         abstract = self._abstract_params()
+        folder = self.shop.folder(stage) / "checkpoints"
         return checkpoints.restore_params(folder, build.placed(abstract, self._shardings(abstract)))
 
     def _first_params(self) -> Any:
@@ -283,13 +293,7 @@ class StageRun:
         """Log-probabilities of the rows' replies under `params`, kept below the stage's folder."""
         if rows is None:
             return None
-        names = ("tokens", "positions", "segment", "branch", "source", "target", "slot", "weight")
-        base = {"base": self.shop.base.params() if self.lora_config else None}
-
-        def compute(batch: Mapping[str, np.ndarray]) -> np.ndarray:
-            on_device = sharding.to_device({name: batch[name] for name in names}, self.shop.mesh)
-            return np.asarray(jax.device_get(self.reply_logps(params, base, on_device, slots=rows.shape.slots)))
-
+        compute = self._scorer(params, rows.shape.slots)
         title = f"{self.stage.name}: {name}"
         dog = Watchdog(title, self.shop.options.hang_seconds, "row")
         with Progress(title, len(rows), unit="row") as bar, dog:
@@ -311,7 +315,21 @@ class StageRun:
             bar.update(len(rows))
         return values
 
-    def _train(self, rows: PackedRows, inputs: Any, start: Any, frozen: Any) -> TrainState:
+    def _scorer(self, params: Any, slots: int) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
+        """batch -> log-probability of each reply [batch, S] under `params`."""
+        names = ("tokens", "positions", "segment", "branch", "source", "target", "slot", "weight")
+        base = {"base": self.shop.base.params() if self.lora_config else None}
+
+        def compute(batch: Mapping[str, np.ndarray]) -> np.ndarray:
+            on_device = sharding.to_device({name: batch[name] for name in names}, self.shop.mesh)
+            return np.asarray(jax.device_get(self.reply_logps(params, base, on_device, slots=slots)))
+
+        return compute
+
+    def _train(
+        self, rows: PackedRows, inputs: Any, start: Any, frozen: Any, held_out: PackedRows | None, before: Any
+    ) -> tuple[TrainState, looks.Best | None]:
+        """Returns the last state, and the best step where one is asked for."""
         recipe, stage, mesh = self.recipe, self.stage, self.shop.mesh
         total = self.total_steps(rows)
         made = build.trainer(recipe, stage, start, mesh, total, len(rows) / recipe.batch_rows)
@@ -323,8 +341,10 @@ class StageRun:
                 state = jax.jit(made.create, out_shardings=made.places, donate_argnums=0 if alone else ())(start)
             else:
                 state = TrainState.from_trees(saved.restore(build.placed(made.abstract, made.places).trees()))
-            if int(state.step) >= total:
-                return state
+            look = None
+            if self.stage.evaluate_every and held_out is not None:
+                score = looks.scorer(held_out, before, stage, recipe.micro_rows, self._scorer)
+                look = looks.held_out_look(self.folder, stage, total, score, int(state.step))
             norms = self.shop.options.layer_norms
             made_step = build.train_step(recipe, stage, self.model, rows.shape.slots, made, layer_norms=norms)
             first_loss = objectives.first_loss(stage) if stage.objective == "dpo" else None
@@ -343,15 +363,19 @@ class StageRun:
                 first_loss=first_loss,
                 first_loss_tolerance=(1e-3 if recipe.dtype == "float32" else 5e-2) * max(1.0, first_loss or 0.0),
                 options=self.shop.options,
+                held_out=look,
+                replies=looks.reply_look(self.folder, recipe, stage, self.shop.data_dir, self.answer),
             )
-            return loop.train(job, state, mesh, saved, self.shop.stop)
+            return loop.train(job, state, mesh, saved, self.shop.stop), look.best if look else None
         finally:
             saved.close()
 
-    def _finish(self, state: TrainState, held_out: PackedRows | None, before, after, seconds: float) -> dict[str, Any]:
+    def _finish(
+        self, state: TrainState, best: looks.Best | None, held_out: PackedRows | None, before, after, seconds: float
+    ) -> dict[str, Any]:
         evaluation = None
         if held_out is not None:
-            pairs = held_out_pairs(held_out, before, after)
+            pairs = looks.held_out_pairs(held_out, before, after)
             evaluation = preference_evaluation.summarize(pairs, self.stage.beta)
         losses = [line["loss"] for line in metrics.read(self.folder) if line["loss"] is not None]
         loss_first, loss_last = metrics.first_and_last(losses) or (None, None)
@@ -360,6 +384,7 @@ class StageRun:
             "role": self.stage.role,
             "objective": self.stage.objective,
             "steps": int(state.step),
+            "best": None if best is None else {"step": best.step, "by": self.stage.best_by, "value": best.value},
             "seconds": round(seconds, 1),
             "loss_first": loss_first,
             "loss_last": loss_last,
@@ -374,20 +399,3 @@ class StageRun:
                 files.write_json(self.folder / "evaluation.json", evaluation)
             files.write_json(self.folder / "done.json", summary)
         return summary
-
-
-def held_out_pairs(rows: PackedRows, before: np.ndarray, after: np.ndarray) -> preference_evaluation.HeldOut:
-    """Joins the sweeps' log-probabilities [rows, S] to the pairs of the rows."""
-    records = []
-    for row in range(len(rows)):
-        slot = 0
-        for thread in rows.threads_of(row):
-            for p in thread.pairs:
-                c, r = slot + p.chosen, slot + p.rejected
-                records.append(
-                    (p.pair_id, thread.thread_id, thread.community, p.probability, p.weight)
-                    + (len(thread.replies[p.chosen]), len(thread.replies[p.rejected]))
-                    + (before[row, c], before[row, r], after[row, c], after[row, r])
-                )
-            slot += len(thread.replies)
-    return preference_evaluation.HeldOut(*(np.array(column) for column in zip(*records, strict=True)))

@@ -167,3 +167,15 @@ def test_bad_arrays_are_refused():
         make(after_chosen=np.where(np.arange(40) == 7, np.nan, -1.0))
     with pytest.raises(ValueError, match="at least one token"):
         make(chosen_tokens=np.zeros(40))
+
+
+def test_what_is_logged_while_training_is_what_the_evaluation_says():
+    made = make()
+    brief, whole = preference.brief(made, 0.2), preference.summarize(made, 0.2)
+    assert brief.keys() == preference.BRIEF.keys()
+    assert brief["held_out_loss"] == whole["sigmoid_loss"] and brief["held_out_margin"] == whole["reward_margin"]
+    assert brief["held_out_accuracy"] == pytest.approx(whole["implicit_reward"]["value"])
+    nats = -made.after_chosen.sum() / made.chosen_tokens.sum()
+    assert brief["held_out_nll"] == whole["chosen_nll"]["after"] == pytest.approx(nats)
+    assert whole["chosen_nll"]["before"] == pytest.approx(-made.before_chosen.sum() / made.chosen_tokens.sum())
+    assert all(math.isnan(value) for value in preference.brief(make(pairs=0), 0.2).values())

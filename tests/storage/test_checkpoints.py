@@ -215,3 +215,34 @@ def test_digests_of_odd_leaves():
     bits = jnp.array([1.0, 2.0], jnp.bfloat16)
     assert tree_sha256({"a": bits}) == tree_sha256({"a": np.asarray(bits)}) != tree_sha256({"a": bits + 1})
     assert tree_sha256({}) != tree_sha256({"a": jnp.zeros(())})
+
+
+# --- a checkpoint that is held -------------------------------------------------------------------------------------
+
+
+def test_a_held_checkpoint_stays_until_another_is(saved, tmp_path):
+    folder = tmp_path / "checkpoints"
+    saved.hold(1)
+    for step in (1, 2, 3, 4):
+        saved.save(step, trees(step))
+    saved.wait()
+    assert {"1", "3", "4"} <= names(folder) and "2" not in names(folder)
+    saved.hold(4)
+    for step in (5, 6, 7):
+        saved.save(step, trees(step))
+    saved.wait()
+    assert {"4", "6", "7"} <= names(folder) and not {"1", "3", "5"} & names(folder)
+
+
+def test_the_result_of_a_stage_is_its_best_step_where_one_is_named(saved, tmp_path):
+    for step in (2, 6):
+        saved.save(step, trees(step))
+    saved.wait()
+    shapes, folder = abstract(trees())["params"], tmp_path / "checkpoints"
+    (tmp_path / checkpoints.BEST_FILE).write_text('{"step": 2}')
+    assert tree_sha256(checkpoints.restore_params(folder, shapes)) == tree_sha256(trees(2)["params"])
+    assert tree_sha256(checkpoints.restore_params(folder, shapes, 6)) == tree_sha256(trees(6)["params"])
+    assert saved.latest == 6 and tree_sha256(saved.restore(abstract(trees()))) == tree_sha256(trees(6))
+    (tmp_path / checkpoints.BEST_FILE).write_text('{"step": 4}')
+    with pytest.raises(UserError, match="no checkpoint of step 4"):
+        checkpoints.restore_params(folder, shapes)

@@ -72,6 +72,14 @@ def test_a_run_that_stops_early_says_where():
     assert console.file.getvalue().startswith("reference: row 3/8 (38%), stopped after 0:00")
 
 
+@pytest.mark.parametrize("console", [log_console, terminal_console])
+def test_a_stage_that_ends_early_is_done(console):
+    with progress.Progress("gm_dpo", 10, console=(made := console(120))) as shown:
+        shown.update(4)
+        shown.end_here()
+    assert "4/4" in made.file.getvalue() and "stopped" not in made.file.getvalue()
+
+
 def test_nothing_to_do_is_no_error():
     assert "step 0/0" in run(log_console(), 0, 0)
 

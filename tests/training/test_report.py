@@ -189,6 +189,27 @@ def test_waiting_for_data_is_shown_without_the_step_that_opened_the_input(workdi
     assert words.count("Waiting for data 1.5 %") == 1
 
 
+def test_looks_while_training_are_shown(workdir):
+    folder = workdir / "gm_dpo"
+    with metrics.MetricWriter(folder) as writer:
+        for step in range(1, 41):
+            held_out = {"held_out_loss": 0.5 + step / 100, "held_out_accuracy": 0.61} if step % 10 == 0 else {}
+            writer.write(step, {"loss": 0.5, **held_out})
+    (folder / "best.json").write_text(json.dumps({"step": 10, "by": "held_out_loss", "value": 0.6}))
+    (folder / "compiled.json").write_text(json.dumps({"seconds": 65.0, "total_bytes": 3 << 30}))
+    post = {"id": "x", "title": _HOSTILE, "body": "", "draft": ""}
+    metrics.write_replies(folder, 10, [{**post, "reply": "Rest a little."}])
+    metrics.write_replies(folder, 20, [{**post, "reply": _HOSTILE}])
+    text = report.write_report(workdir).read_text()
+    page = Page(text)
+    words = " ".join(" ".join(page.words).split())
+    assert "Result step 10, best by held out loss" in words and "Compiling 1:05" in words
+    assert "Memory of a device 3.0 GiB" in words
+    assert "Held-out loss 0.9" in words and "Held-out accuracy, implicit reward 61.0 %" in words
+    assert "Replies while training" in words and "step 10 Rest a little. step 20" in words
+    assert "script" not in page.tags and html.escape("<script>alert(1)</script>") in text
+
+
 def test_a_long_curve_stays_small_and_keeps_its_mean():
     y = np.random.default_rng(0).normal(size=100_000)
     y[::7] = np.nan
