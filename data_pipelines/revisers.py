@@ -37,11 +37,14 @@ Ask = tuple[Post, str]
 
 
 class Failed(Exception):
-    """One ask was not answered. `reason` is a word for the card: no_answer, refused, cut_off or withheld."""
+    """One ask was not answered. `reason` is a word for the card: no_answer, refused, cut_off or withheld.
 
-    def __init__(self, reason: str) -> None:
+    `final`: the same ask would come to the same end again.
+    """
+
+    def __init__(self, reason: str, final: bool = False) -> None:
         super().__init__(reason)
-        self.reason = reason
+        self.reason, self.final = reason, final
 
 
 _Done = queue.SimpleQueue[tuple[int, str | Failed | Exception]]
@@ -377,7 +380,7 @@ class EngineReviser:
             for index, result in zip(some, results, strict=True):
                 reply = result.replies["im"]
                 failed = {"withheld": "withheld", "length": "cut_off"}.get(reply.finish)
-                yield index, Failed(failed) if failed else reply.text
+                yield index, Failed(failed, final=True) if failed else reply.text
 
     def _tokens(self, text: str) -> int:
         return len(self._cascade.writers["im"].engine.tokenizer(text, add_special_tokens=False)["input_ids"])

@@ -50,9 +50,9 @@ class Revising:
         """Returns the reviser at an address.
 
         Raises:
-          UserError: no name of a model, or the address is another machine's.
+          UserError: no name of a model, no token in the file, or the address is another machine's.
         """
-        token = Path(self.token_file).read_text(encoding="utf-8").strip() if self.token_file else None
+        token = _token(self.token_file) if self.token_file else None
         if not self.model.strip():
             raise missing_model(self.reviser, token)
         return EndpointReviser(self.reviser, self.model, token=token)
@@ -106,6 +106,15 @@ def _is_address(reviser: str) -> bool:
     return "://" in reviser or (port.isdecimal() and port != reviser and not Path(reviser).exists())
 
 
+def _token(path: str) -> str:
+    if not Path(path).is_file():
+        raise UserError(f"--reviser_token_file {path}: no such file. It holds what that server wants to hear.")
+    token = Path(path).read_bytes().strip()
+    if not token.isascii() or not token.decode("ascii").isprintable():
+        raise UserError(f"--reviser_token_file {path}: a token is one line of plain letters, digits and signs.")
+    return token.decode("ascii")
+
+
 def _check_flags(revising: Revising) -> None:
     model, token = revising.model, revising.token_file
     if not revising.at_an_address:
@@ -114,8 +123,8 @@ def _check_flags(revising: Revising) -> None:
                 raise UserError(
                     f"--{flag} is for an address, and --reviser {revising.reviser} is a model. Leave it out."
                 )
-    if token and not Path(token).is_file():
-        raise UserError(f"--reviser_token_file {token}: no such file. It holds what that server wants to hear.")
+    if token:
+        _token(token)
     if len(model) > MAX_NAME or not model.isprintable():
         raise UserError(f"--reviser_model {model[:MAX_NAME]!r}: give a name of at most {MAX_NAME} plain characters.")
 

@@ -1,7 +1,8 @@
 """What revisers wrote, kept between builds: JSON lines that their owner alone may read, one process at a time.
 
-Asking is slow, so an answer is on disk before the next one is waited for. A key is a hash of everything that decides
-an answer; no id, post or draft stands here, but the revision of a draft says much of what the draft says.
+Asking is slow, so an answer is on disk before the next one is waited for; a failure too, if it would come again. A key
+is a hash of everything that decides an answer; no id, post or draft stands here, but the revision of a draft says much
+of what the draft says.
 """
 
 import fcntl
@@ -12,15 +13,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from data_pipelines.revisers import Failed
 from llumi_jax.cli import UserError
 
 _BEGIN = b'{"key": "'
-Append = Callable[[str, str], None]
+Outcome = str | Failed
+Append = Callable[[str, Outcome], None]
 
 
 @contextmanager
-def opened(path: Path, only: Collection[str] | None = None) -> Iterator[tuple[dict[str, str], Append]]:
-    """Yields the stored revisions by key, and what stores a further one (in the dictionary too) before it returns.
+def opened(path: Path, only: Collection[str] | None = None) -> Iterator[tuple[dict[str, Outcome], Append]]:
+    """Yields what is stored by key, and what stores a further one (in the dictionary too) before it returns.
 
     Args:
       path: made where it is missing, with its folder.
@@ -42,32 +45,33 @@ def opened(path: Path, only: Collection[str] | None = None) -> Iterator[tuple[di
         known = _read(file, path)
         os.fchmod(file.fileno(), 0o600)  # It may have been made by hand.
         if only is not None and not known.keys() <= set(only):
-            known = {key: text for key, text in known.items() if key in only}
+            known = {key: outcome for key, outcome in known.items() if key in only}
             _rewrite(file, known)
 
-        def append(key: str, text: str) -> None:
-            _write(file, {key: text})
-            known[key] = text
+        def append(key: str, outcome: Outcome) -> None:
+            _write(file, {key: outcome})
+            known[key] = outcome
 
         yield known, append
 
 
-def _write(file: IO[bytes], some: dict[str, str]) -> None:
-    lines = (json.dumps({"key": key, "revision": text}, ensure_ascii=False) + "\n" for key, text in some.items())
-    file.write("".join(lines).encode())
+def _write(file: IO[bytes], some: dict[str, Outcome]) -> None:
+    for key, outcome in some.items():
+        told = {"failed": outcome.reason} if isinstance(outcome, Failed) else {"revision": outcome}
+        file.write(json.dumps({"key": key, **told}, ensure_ascii=False).encode() + b"\n")
     file.flush()
     os.fsync(file.fileno())
 
 
-def _rewrite(file: IO[bytes], known: dict[str, str]) -> None:
+def _rewrite(file: IO[bytes], known: dict[str, Outcome]) -> None:
     """In place, since the lock is on this very file. A kill here loses answers that can be asked again, no more."""
     file.truncate(0)
     _write(file, known)
 
 
-def _read(file: IO[bytes], path: Path) -> dict[str, str]:
+def _read(file: IO[bytes], path: Path) -> dict[str, Outcome]:
     """Reads whole lines, and cuts off the one that a kill left half-written."""
-    known: dict[str, str] = {}
+    known: dict[str, Outcome] = {}
     whole = 0
     file.seek(0)
     for number, line in enumerate(file, 1):
@@ -75,7 +79,8 @@ def _read(file: IO[bytes], path: Path) -> dict[str, str]:
             break
         try:
             record = json.loads(line)
-            known[str(record["key"])] = str(record["revision"])
+            failed = "failed" in record
+            known[str(record["key"])] = Failed(str(record["failed"]), True) if failed else str(record["revision"])
         except (ValueError, LookupError, TypeError):
             raise UserError(
                 f"{path}:{number} is not a line of stored revisions. Choose another file, or remove the line."

@@ -53,7 +53,7 @@ def show(
         f"key:  {key}{' (made just now: keep it, the same key gives the same ids and splits)' if key_is_new else ''}"
     )
     if store is not None:
-        console.print(f"kept: {store} (revisions, for the next build; delete it and they are asked for anew)")
+        console.print(f"kept: {store} (revisions, for the next build; without it they are asked anew)", markup=False)
     console.print(f"card: {out / 'card.html'} (numbers: {out / 'card.json'})")
     console.print(f"look: python -m data_pipelines.show {out}")
     console.print(f"next: {_train_command(name, out)}", markup=False)

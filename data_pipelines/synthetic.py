@@ -32,6 +32,11 @@ DRAFTS_PER_POST = 2
 PROBABILITY = 0.8
 SAME_TEXT = 0.9  # Jaccard index of 5-grams: from here on there is nothing to prefer in one of two texts.
 MAX_FAILURES_IN_A_ROW = 20
+_WAYS_OUT = {
+    "cut_off": "Its revisions do not come to an end: choose another model.",
+    "withheld": "Its own rules let nothing through: choose another model.",
+    "refused": "Its server takes no such asks: give it a longer context, or see its log.",
+}
 _PREAMBLE = re.compile(
     r"\A[\s*#>\"“]*(?:(?:sure|certainly|of course|okay|absolutely)\b[^\n]{0,40}?)?"
     r"(?:here(?:'s|’s| is| are)\b[^\n]{0,60}\b(?:reply|response|draft|version|revision|message)\b[^\n]{0,40}:|"
@@ -228,33 +233,36 @@ def _revised(
     keys = [_key(thread.post, draft.text, reviser) for thread, draft in found]
     with revision_store.opened(path, keys if forget else None) as (known, append):
         missing = {key: item for key, item in zip(keys, found, strict=True) if key not in known}
-        failures = _ask(missing, reviser, path, append)
-    texts = [known.get(key) for key in keys]
-    revised = [Revised(*item, text) for item, text in zip(found, texts, strict=True) if text is not None]
-    return revised, Counter(failures[key] for key, text in zip(keys, texts, strict=True) if text is None)
+        outcomes = _ask(missing, reviser, path, append) | known
+    revised, counts = [], Counter[str]()
+    for key, item in zip(keys, found, strict=True):
+        outcome = outcomes[key]
+        if isinstance(outcome, Failed):
+            counts[f"reviser_{outcome.reason}"] += 1
+        else:
+            revised.append(Revised(*item, outcome))
+    return revised, counts
 
 
 def _ask(
     missing: dict[str, tuple[Thread, Reply]], reviser: Reviser, path: Path, append: revision_store.Append
-) -> dict[str, str]:
-    """Asks for every missing revision, stores those that come, and returns the reasons of the others."""
-    keys, failures, in_a_row = list(missing), {}, 0
+) -> dict[str, revision_store.Outcome]:
+    """Asks for every missing revision, stores what comes, and returns the failures that may be none the next time."""
+    keys, failures, in_a_row = list(missing), dict[str, revision_store.Outcome](), 0
     if not keys:
-        return {}
+        return failures
+    asks = [(thread.post, draft.text) for thread, draft in missing.values()]
     go_on = f"What it wrote is kept in {path}, and the same command goes on with it."
     with progress.counting("Revising drafts", len(keys)) as advance:
         try:
-            for index, outcome in revise_all(
-                reviser, [(thread.post, draft.text) for thread, draft in missing.values()]
-            ):
+            for index, outcome in revise_all(reviser, asks):
                 advance(1)
-                if isinstance(outcome, str):
-                    in_a_row = 0
+                if isinstance(outcome, str) or outcome.final:
                     append(keys[index], outcome)
-                    continue
-                failures[keys[index]] = f"reviser_{outcome.reason}"
-                in_a_row += 1
-                if in_a_row == MAX_FAILURES_IN_A_ROW:
+                else:
+                    failures[keys[index]] = outcome
+                in_a_row = 0 if isinstance(outcome, str) else in_a_row + 1
+                if not isinstance(outcome, str) and in_a_row == MAX_FAILURES_IN_A_ROW:
                     raise _nothing_comes(reviser, outcome)
         except UserError as error:
             raise RevisingStopped(f"{error} {go_on}") from None
@@ -263,7 +271,8 @@ def _ask(
 
 def _nothing_comes(reviser: Reviser, last: Failed) -> UserError:
     return UserError(
-        f"{reviser.name} failed {MAX_FAILURES_IN_A_ROW} times in a row, last with {last.reason!r}. Look at its log."
+        f"{reviser.name} failed {MAX_FAILURES_IN_A_ROW} times in a row, last with {last.reason!r}. "
+        f"{_WAYS_OUT.get(last.reason, 'Look at its log.')}"
     )
 
 

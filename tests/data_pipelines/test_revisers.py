@@ -416,6 +416,7 @@ def test_our_engine_revises_in_the_words_of_the_prompt_file(writer, monkeypatch)
     found = dict(revise_all(ours, [(post, DRAFT) for post in posts]))
     assert sorted(found) == list(range(4)) and ours.name == "tiny"
     assert [found[i].reason for i in (0, 3)] == ["cut_off", "withheld"]  # a random model does not end by itself
+    assert found[0].final and found[3].final
     in_words = [prompts.prompt_ids(writer.engine.tokenizer, "im", p.title, p.body, DRAFT) for p in posts]
     assert asked == [tuple(ids) for ids in in_words]
 

