@@ -71,6 +71,7 @@ class Recipe:
     dtype: str = "float32"  # of computation
     param_dtype: str = "float32"  # of the frozen base, or of all weights where they are trained
     remat: str = "none"  # models.decoder.REMAT_POLICIES
+    scan_layers: bool = True  # one layer is compiled and run L times; False compiles all of them: slower to start
     attention: str = "auto"  # models.attention.BACKENDS
     mesh: Mapping[str, int] = dataclasses.field(default_factory=lambda: dict(data=-1, fsdp=1, tensor=1, context=1))
     optimizer: Mapping[str, Any] = dataclasses.field(
@@ -276,6 +277,7 @@ def _check(recipe: Recipe) -> None:
 
 
 def _check_reference(recipe: Recipe, stage: Stage, where: str) -> None:
+    from llumi_jax.objectives.preference import needs_reference
     from llumi_jax.training import moving
 
     moving.check(
@@ -286,6 +288,9 @@ def _check_reference(recipe: Recipe, stage: Stage, where: str) -> None:
         lora=recipe.lora is not None,
         param_dtype=recipe.param_dtype,
     )
+    if stage.reference_sync_steps and not needs_reference(stage):
+        steps = stage.reference_sync_steps
+        raise UserError(f"{where}.reference_sync_steps={steps}: none of its losses compares with a reference.")
     if stage.ld_alpha != 1 and stage.reference == "cached":
         raise UserError(
             f"{where}.ld_alpha={stage.ld_alpha} cuts each pair's log-probabilities its own way, and reference='cached' "
