@@ -1,8 +1,8 @@
 """Times `data_pipelines.build` on dumps of several sizes: python -m benchmarks.build_dump --dump DIR --dump DIR
 
-Each DIR holds RS.zst and RC.zst (`benchmarks.generate_dump`). Beside every build one process scans the same lines with
-`json.loads` and does nothing else. Memory is that of all processes of the build together, each shared page counted
-once (PSS), looked at five times a second.
+Each DIR holds files RS*.zst and RC*.zst (`benchmarks.generate_dump`). Beside every build one process scans the same
+lines with `json.loads` and does nothing else. Memory is that of all processes of the build together, each shared page
+counted once (PSS), looked at five times a second.
 """
 
 import json
@@ -33,32 +33,43 @@ def parser() -> cli.Parser:
     flags.add_argument("--dump", action="append", required=True, metavar="DIR", help="once for each size")
     flags.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     flags.add_argument("--rule", default="strict")
-    flags.add_argument("--json", metavar="OUT", help="where to write the figures")
+    flags.add_argument("--json", metavar="OUT", help="where to write the figures; those of other sizes there stay")
+    flags.add_argument("--plot", metavar="OUT", help="where to draw them (.png or .svg)")
     return flags
 
 
 def main(argv: Sequence[str]) -> None:
     flags = parser().parse_args(argv)
-    found = []
+    known = Path(flags.json) if flags.json else None
+    found = json.loads(known.read_text())["builds"] if known and known.exists() else []
     for folder in map(Path, flags.dump):
-        if not (folder / "RC.zst").is_file():
-            raise UserError(f"{folder}: no RC.zst here. Make one with 'python -m benchmarks.generate_dump'.")
-        found.append(measure(folder, flags.processes, flags.rule))
+        if not list(folder.glob("RC*.zst")):
+            raise UserError(f"{folder}: no RC*.zst here. Make them with 'python -m benchmarks.generate_dump'.")
+        new = measure(folder, flags.processes, flags.rule)
+        found = sorted([*(one for one in found if one["comments"] != new["comments"]), new], key=_size)
         Console(soft_wrap=True).print(_table(found))
-        if flags.json:
+        if known:
             machine = {"machine": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()}
-            Path(flags.json).write_text(json.dumps(machine | {"builds": found}, indent=1) + "\n")
+            known.write_text(json.dumps(machine | {"builds": found}, indent=1) + "\n")
+    if flags.plot:
+        _plot(found, Path(flags.plot))
+
+
+def _size(one: dict) -> int:
+    return one["comments"]
 
 
 def measure(folder: Path, processes: int, rule: str) -> dict:
     """Returns the figures of one dump: counts, seconds of each step, memory in bytes, and those of the plain scan."""
-    submissions, comments = folder / "RS.zst", folder / "RC.zst"
-    scanned, scan_seconds = scan(comments)
+    submissions, comments = (sorted(folder.glob(f"{prefix}*.zst")) for prefix in ("RS", "RC"))
+    scanned, scan_seconds = map(sum, zip(*map(scan, comments), strict=True))
     with tempfile.TemporaryDirectory(dir=folder) as out:
         command = [sys.executable, "-m", "data_pipelines.build", "--source", "reddit_dump", "--rule", rule]
-        command += ["--submissions", str(submissions), "--comments", str(comments), "--out", f"{out}/data"]
-        command += ["--key_file", f"{out}/key", "--processes", str(processes)]
-        seconds, cpu_seconds, memory, said = _run(command)
+        command += [word for path in submissions for word in ("--submissions", str(path))]
+        command += [word for path in comments for word in ("--comments", str(path))]
+        command += ["--out", f"{out}/data"]
+        command += ["--processes", str(processes)]
+        seconds, cpu_seconds, memory, said = _run(command, {**os.environ, "XDG_STATE_HOME": out})  # where its key goes
         card = json.loads((Path(out) / "data" / "card.json").read_text())
     steps = {name: float(spent) for name, spent in _STEP.findall(said)}
     pairing = sum(steps.get(name, 0.0) for name in UP_TO_PAIRING)
@@ -66,7 +77,7 @@ def measure(folder: Path, processes: int, rule: str) -> dict:
         "comments": scanned,
         "rows": card["input"],
         "pairs": sum(card["pairs"].values()),
-        "bytes": submissions.stat().st_size + comments.stat().st_size,
+        "bytes": sum(path.stat().st_size for path in (*submissions, *comments)),
         "processes": processes,
         "seconds": round(seconds, 1),
         "cpu_seconds": round(cpu_seconds, 1),
@@ -92,11 +103,11 @@ def scan(path: Path) -> tuple[int, float]:
     return lines, time.perf_counter() - start
 
 
-def _run(command: Sequence[str]) -> tuple[float, float, int, str]:
+def _run(command: Sequence[str], environment: dict[str, str]) -> tuple[float, float, int, str]:
     """Runs a command; returns wall and CPU seconds, the peak of its memory and what it said on standard error."""
     before, start, peak = os.times(), time.perf_counter(), 0
     with tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said, text=True)
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=said, text=True)
         while process.poll() is None:
             peak = max(peak, sum(map(_memory, _tree(process.pid))))
             time.sleep(POLL_SECONDS)
@@ -144,6 +155,23 @@ def _table(found: Sequence[dict]) -> Table:
             f"{one['peak_bytes'] / 1e9:.2f} GB",
         )
     return table
+
+
+def _plot(found: Sequence[dict], path: Path) -> None:
+    """Draws seconds and memory over the size of the dump, both axes logarithmic."""
+    import matplotlib.pyplot as plt
+
+    sizes = [one["comments"] for one in found]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    left.loglog(sizes, [one["seconds"] for one in found], "o-", label="whole build")
+    left.loglog(sizes, [one["seconds_up_to_pairing"] for one in found], "s-", label="up to pairing")
+    scan = [one["comments"] / one["json_loads_per_second"] for one in found]
+    left.loglog(sizes, scan, "^--", color="0.5", label="json.loads alone, one process")
+    left.set(xlabel="comments", ylabel="seconds", title=f"Time, {found[-1]['processes']} processes")
+    left.legend(frameon=False)
+    right.semilogx(sizes, [one["peak_bytes"] / 1e9 for one in found], "o-")
+    right.set(xlabel="comments", ylabel="GB, all processes", title="Peak memory", ylim=(0, None))
+    figure.savefig(path, dpi=150)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
-"""Writes a synthetic pair of dump files, with all the drifts of real ones: python -m benchmarks.generate_dump --out DIR
+"""Writes a synthetic dump with all the drifts of real ones: python -m benchmarks.generate_dump --out DIR
 
+A year in monthly files.
 Texts are words in random order, so nothing in them means anything. Shares of nested, deleted, short, young and hidden
 rows and the tail of the votes follow what dumps of support communities look like; a row has about 1.8 kB.
 """
 
+import itertools
 import math
 import random
 from collections.abc import Iterator, Sequence
@@ -12,9 +14,11 @@ from pathlib import Path
 import msgspec
 import zstandard
 
+from data_pipelines import progress
 from llumi_jax import cli
 
-START = 1_600_000_000
+START_YEAR, MONTHS = 2021, 12
+START = 1_609_459_200  # 1 January 2021
 YEAR = 365 * 86_400
 _SENTENCES = 40_000
 _FILLER = {
@@ -36,7 +40,7 @@ _FILLER = {
 
 def parser() -> cli.Parser:
     flags = cli.Parser(prog="python -m benchmarks.generate_dump", description=__doc__)
-    flags.add_argument("--out", required=True, metavar="DIR", help="folder for RS.zst and RC.zst")
+    flags.add_argument("--out", required=True, metavar="DIR", help="folder for RS_YYYY-MM.zst and RC_YYYY-MM.zst")
     flags.add_argument("--comments", type=int, default=5_000_000, help="how many; there is one post to ten of them")
     flags.add_argument("--seed", type=int, default=0)
     return flags
@@ -48,8 +52,8 @@ def main(argv: Sequence[str]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     posts = max(flags.comments // 10, 1)
     words = _Words(random.Random(flags.seed))
-    _write(out / "RS.zst", _posts(posts, random.Random(flags.seed + 1), words))
-    _write(out / "RC.zst", _comments(flags.comments, posts, random.Random(flags.seed + 2), words))
+    _write(out, "RS", posts, _posts(posts, random.Random(flags.seed + 1), words))
+    _write(out, "RC", flags.comments, _comments(flags.comments, posts, random.Random(flags.seed + 2), words))
 
 
 class _Words:
@@ -65,10 +69,15 @@ class _Words:
         return " ".join(chance.choices(self._sentences, k=1 + int(chance.expovariate(1 / mean))))
 
 
-def _write(path: Path, lines: Iterator[bytes]) -> None:
-    with path.open("wb") as file, zstandard.ZstdCompressor(level=3).stream_writer(file) as stream:
-        for line in lines:
-            stream.write(line + b"\n")
+def _write(folder: Path, prefix: str, count: int, lines: Iterator[bytes]) -> None:
+    with progress.counting(f"Writing {prefix}", count) as advance:
+        for month in range(MONTHS):
+            name = f"{prefix}_{START_YEAR + month // 12}-{month % 12 + 1:02d}.zst"
+            share = (month + 1) * count // MONTHS - month * count // MONTHS
+            with (folder / name).open("wb") as file, zstandard.ZstdCompressor(level=3).stream_writer(file) as stream:
+                for line in itertools.islice(lines, share):
+                    stream.write(line + b"\n")
+            advance(share)
 
 
 def _posts(count: int, chance: random.Random, words: _Words) -> Iterator[bytes]:

@@ -3,6 +3,7 @@
 A *cell* is (community, year, age of the score): votes are only comparable inside one.
 """
 
+import bisect
 import functools
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -21,12 +22,13 @@ from data_pipelines.records import Post, Reply, Thread, Traits, known
 
 HIGH_QUANTILE = 0.80  # of the replies to imitate
 MIN_CELL = 500
+_AGES = (2 * DAY, 30 * DAY, 365 * DAY)
 Cell = tuple[str, int | None, int | None]
 
 
 def cell_of(post: Post, reply: Reply) -> Cell:
     year = None if reply.created is None else _year(reply.created // DAY)
-    age = None if reply.score_age is None else sum(reply.score_age >= days * DAY for days in (2, 30, 365))
+    age = None if reply.score_age is None else bisect.bisect_right(_AGES, reply.score_age)
     return post.community, year, age
 
 

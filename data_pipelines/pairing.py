@@ -4,9 +4,10 @@
 replication. Clauses whose column a source lacks are off, and the card lists them.
 """
 
+import functools
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -87,28 +88,6 @@ def check_reach(rule: Rule, scores: Iterable[int]) -> None:
         )
 
 
-def may_have(thread: Thread, rule: Rule, traits: Traits) -> bool:
-    """Whether gap and ratio leave anything to look at: a cheap test that most threads of a large dump fail."""
-    if len(thread.replies) < 2:
-        return False
-    if traits.views:
-        return True
-    scores = [known(reply.score) for reply in thread.replies]
-
-    def beats(high: int, low: int) -> bool:
-        return high - low >= rule.min_gap and high >= rule.min_ratio * max(low, 1)
-
-    lowest = min(scores)
-    if not rule.time_order or not beats(max(scores), lowest):
-        return beats(max(scores), lowest)
-    return any(
-        beats(high, low) and known(chosen.created) >= known(rejected.created)
-        for high, chosen in zip(scores, thread.replies, strict=True)
-        if beats(high, lowest)
-        for low, rejected in zip(scores, thread.replies, strict=True)
-    )
-
-
 Candidate = tuple[int, int, float]  # (index of chosen, of rejected, probability)
 
 
@@ -118,43 +97,62 @@ def candidates(thread: Thread, rule: Rule, traits: Traits, calibration: Calibrat
         return exposure.exposure_candidates(
             thread, calibration.exposure, traits.fuzz, rule.min_posterior, rule.min_gap, rule.window or exposure.WINDOW
         )
-    if not may_have(thread, rule, traits):
+    # Plain numbers first: most pairs of replies end there.
+    agreed = list(_agreed(thread, rule, calibration))
+    if not agreed:
         return []
-    replies = thread.replies
-    posterior, certain = _posteriors(replies, traits, calibration.prior)
-    probability = np.maximum(certain if traits.fuzz else posterior, 0.5)
-    possible = (posterior >= rule.min_posterior) & (certain >= rule.min_after_fuzz)
+    sure = zip(agreed, _certainty(thread.replies, agreed, traits, calibration.prior), strict=True)
     return [
-        (c, r, float(probability[c, r]))
-        for c, r in np.argwhere(possible).tolist()
-        if c != r and _votes_agree(thread.post, replies[c], replies[r], rule, calibration)
+        (chosen, rejected, max(after if traits.fuzz else posterior, 0.5))
+        for (chosen, rejected), (posterior, after) in sure
+        if posterior >= rule.min_posterior and after >= rule.min_after_fuzz
     ]
 
 
-def _posteriors(replies: Sequence[Reply], traits: Traits, prior: Prior) -> tuple[np.ndarray, np.ndarray]:
-    """Returns P(theta_row > theta_column) before and after the fuzz margin, both [n, n]."""
-    score = np.array([reply.score for reply in replies], int)
-    votes = confidence.votes(score, traits.self_vote)
-    exposure = np.array([float(known(reply.views)) if traits.views else confidence.MIN_EXPOSURE for reply in replies])
-    posterior = confidence.probability_preferred(
-        votes[:, None], votes[None, :], prior, exposure[:, None], exposure[None, :]
-    )
-    if not traits.fuzz:
-        return posterior, posterior
-    return posterior, confidence.after_fuzz(score[:, None], score[None, :], prior, traits.self_vote)
+def _agreed(thread: Thread, rule: Rule, calibration: Calibration) -> Iterator[tuple[int, int]]:
+    """Yields pairs of replies (higher, lower) whose votes and times meet the clauses of the rule, all but certainty."""
+    replies = thread.replies
+    scores = [known(reply.score) for reply in replies]
+    least = min(scores)
+    for c, high in enumerate(scores):
+        if high - least < rule.min_gap or high < rule.min_ratio:
+            continue
+        for r, low in enumerate(scores):
+            if high - low < rule.min_gap or high < rule.min_ratio * max(low, 1):
+                continue
+            if rule.time_order and known(replies[c].created) < known(replies[r].created):
+                continue
+            if rule.calm and (replies[c].controversiality or replies[r].controversiality):
+                continue
+            if _in_percentiles(thread.post, replies[c], replies[r], calibration):
+                yield c, r
 
 
-def _votes_agree(post: Post, chosen: Reply, rejected: Reply, rule: Rule, calibration: Calibration) -> bool:
-    high, low = known(chosen.score), known(rejected.score)
-    if high - low < rule.min_gap or high < rule.min_ratio * max(low, 1):
+def _in_percentiles(post: Post, chosen: Reply, rejected: Reply, calibration: Calibration) -> bool:
+    if calibration.chosen_from and known(chosen.score) < calibration.chosen_from.of(cell_of(post, chosen)):
         return False
-    if calibration.chosen_from and high < calibration.chosen_from.of(cell_of(post, chosen)):
-        return False
-    if calibration.rejected_to and low > calibration.rejected_to.of(cell_of(post, rejected)):
-        return False
-    if rule.time_order and known(chosen.created) < known(rejected.created):
-        return False
-    return not (rule.calm and (chosen.controversiality or rejected.controversiality))
+    return not (calibration.rejected_to and known(rejected.score) > calibration.rejected_to.of(cell_of(post, rejected)))
+
+
+def _certainty(
+    replies: Sequence[Reply], pairs: Sequence[tuple[int, int]], traits: Traits, prior: Prior
+) -> list[tuple[float, float]]:
+    """Returns P(theta of the first > theta of the second) before and after the fuzz margin, for pairs of replies."""
+    if traits.views:
+        votes = confidence.votes([known(reply.score) for reply in replies], traits.self_vote)
+        views = np.array([float(known(reply.views)) for reply in replies])
+        c, r = np.array(pairs, int).reshape(-1, 2).T
+        posterior = confidence.probability_preferred(votes[c], votes[r], prior, views[c], views[r]).tolist()
+        return list(zip(posterior, posterior, strict=True))
+    scores = [known(reply.score) for reply in replies]
+    return [_of_scores(scores[c], scores[r], prior, traits.self_vote, traits.fuzz) for c, r in pairs]
+
+
+@functools.lru_cache(maxsize=1 << 16)  # A few thousand pairs of scores make up nearly all of a dump.
+def _of_scores(high: int, low: int, prior: Prior, self_vote: bool, fuzz: bool) -> tuple[float, float]:
+    u, v = confidence.votes((high, low), self_vote)
+    posterior = float(confidence.probability_preferred(u, v, prior))
+    return posterior, float(confidence.after_fuzz(high, low, prior, self_vote)) if fuzz else posterior
 
 
 def best_first(pairs: Sequence[Pair], tie: Callable[[Pair], float]) -> list[Pair]:

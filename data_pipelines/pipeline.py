@@ -21,6 +21,7 @@ from data_pipelines import (
     join,
     months,
     pairing,
+    progress,
     revisions,
     splits,
 )
@@ -138,11 +139,11 @@ def clean_all(preferred: Iterable[Preferred], plan: Plan, funnel: Funnel) -> lis
 
 def finish(selected: Sequence[Selected], plan: Plan, learnt: Learnt, funnel: Funnel) -> Dataset:
     """Makes the dataset. The order of `selected` does not matter."""
-    selected = sorted(selected, key=lambda one: one.thread.post.id)
-    people = [one.people for one in selected]
-    masked = mask_names([one.thread for one in selected], people, plan.tombstones.entries)
-    selected = [with_masked_names(one, thread) for one, thread in zip(selected, masked, strict=True)]
-    selected = copies.without_copies(selected, plan.traits, funnel)
+    with progress.counting("Looking for names and copies", 2) as done:
+        selected = _with_masked_names(selected, plan)
+        done(1)
+        selected = copies.without_copies(selected, plan.traits, funnel)
+        done(1)
     table = funnel.table(kept=sum(len(one.thread.replies) + plan.traits.posts_are_rows for one in selected))
     by_split = {split: [one for one in selected if one.split == split] for split in SPLITS}
     made = revise(plan.revising, by_split, forget=bool(plan.tombstones.entries))
@@ -153,26 +154,38 @@ def finish(selected: Sequence[Selected], plan: Plan, learnt: Learnt, funnel: Fun
         names = (pair.post.id, pair.chosen.id, pair.rejected.id, pair.draft.id if pair.draft else "")
         return plan.hasher.uniform(f"order:{plan.seed}", *names)
 
-    makers = {
-        split: _Maker(group, plan.rule, similarity, order, made.pairs[split], natural)
-        for split, group in by_split.items()
-    }
-    replies = {
-        split: [
-            *examples.gm_examples(by_split[split]),
-            *examples.im_examples(maker.revisions, order),
-            *made.examples[split],
-        ]
-        for split, maker in makers.items()
-    }
-    pairs, purged = _make_pairs(makers, replies["train"])
-    settings = card.Settings(
-        plan.rule, plan.traits, learnt.calibration, similarity, plan.seed, learnt.splitter.cutoff, made.card
-    )
-    steps = {split: maker.steps for split, maker in makers.items()}
-    leaks = checks.check(pairs, replies, purged)
-    told = card.make(settings, pairs, replies, funnel, table, steps, purged, leaks, learnt.refused_months)
+    with progress.counting("Making the pairs", 4) as done:
+        makers = {
+            split: _Maker(group, plan.rule, similarity, order, made.pairs[split], natural)
+            for split, group in by_split.items()
+        }
+        replies = {
+            split: [
+                *examples.gm_examples(by_split[split]),
+                *examples.im_examples(maker.revisions, order),
+                *made.examples[split],
+            ]
+            for split, maker in makers.items()
+        }
+        done(1)
+        pairs, purged = _make_pairs(makers, replies["train"])
+        done(1)
+        leaks = checks.check(pairs, replies, purged)
+        done(1)
+        settings = card.Settings(
+            plan.rule, plan.traits, learnt.calibration, similarity, plan.seed, learnt.splitter.cutoff, made.card
+        )
+        steps = {split: maker.steps for split, maker in makers.items()}
+        told = card.make(settings, pairs, replies, funnel, table, steps, purged, leaks, learnt.refused_months)
+        done(1)
     return Dataset(pairs, replies, told)
+
+
+def _with_masked_names(selected: Sequence[Selected], plan: Plan) -> list[Selected]:
+    selected = sorted(selected, key=lambda one: one.thread.post.id)
+    people = [one.people for one in selected]
+    masked = mask_names([one.thread for one in selected], people, plan.tombstones.entries)
+    return [with_masked_names(one, thread) for one, thread in zip(selected, masked, strict=True)]
 
 
 def _similarity(plan: Plan, by_split: dict[str, list[Selected]]) -> Similarity:

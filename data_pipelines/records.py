@@ -22,8 +22,9 @@ def known(value: T | None) -> T:
 
 
 # Posts and replies come by the million and wait on disk: structs are made, written and read back ten times faster than
-# data classes. `msgspec.structs.replace` changes them; `copy.replace` and `dataclasses.replace` do not know them.
-class Post(msgspec.Struct, frozen=True, array_like=True):
+# data classes. They hold no cycles, so the garbage collector need not look at them (`gc=False`).
+# `msgspec.structs.replace` changes them; `copy.replace` and `dataclasses.replace` do not know them.
+class Post(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One post that asks for support. `created` is in seconds, `None` where the source lacks it."""
 
     id: str
@@ -40,7 +41,7 @@ class Post(msgspec.Struct, frozen=True, array_like=True):
     over_18: bool = False
 
 
-class Reply(msgspec.Struct, frozen=True, array_like=True):
+class Reply(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One reply to a post. `score` counts the votes as the source shows them, `views` how often it was seen.
 
     `created` and `score_age` are in seconds. `by_poster` is `None` where the source does not say it.
@@ -96,7 +97,7 @@ class Example:
     source: str = "votes"
 
 
-class Thread(msgspec.Struct, frozen=True, array_like=True):
+class Thread(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A post with its eligible replies, oldest first (order of the file where there are no times)."""
 
     post: Post

@@ -92,7 +92,11 @@ def building(parts: Sequence[Part], plan: Plan, folder: Path, processes: int) ->
     with files.locked(folder), workers.interruptible():
         _same_build_or_clear(folder, _fingerprint(parts, plan, partitions))
         try:
-            yield _run(_Stages(folder, plan, partitions, processes), parts, plan, Funnel())
+            with Workers(processes) as pool:
+                found = _run(_Stages(folder, plan, partitions, pool), parts, plan, Funnel())
+            dataset = pipeline.finish(*found)
+            del found  # The texts that did not come into the dataset.
+            yield dataset
         except (OSError, MemoryError, WorkerLost):
             raise  # A full disk or memory: what is done stays, and the same command goes on.
         except Exception:
@@ -101,7 +105,9 @@ def building(parts: Sequence[Part], plan: Plan, folder: Path, processes: int) ->
         _remove(folder)
 
 
-def _run(stages: "_Stages", parts: Sequence[Part], plan: Plan, funnel: Funnel) -> Dataset:
+def _run(
+    stages: "_Stages", parts: Sequence[Part], plan: Plan, funnel: Funnel
+) -> tuple[list[Selected], Plan, Learnt, Funnel]:
     ingested = stages.ingest(parts)
     votes, posts_by_day = add_up(ingested, funnel)
     refused = months.refused(votes) if plan.traits.fuzz else {}
@@ -116,7 +122,7 @@ def _run(stages: "_Stages", parts: Sequence[Part], plan: Plan, funnel: Funnel) -
     learnt = Learnt(pipeline.calibrate(plan, sums), splitter, refused)
     for part_of_funnel in (*stages.prefer(learnt), *stages.clean()):
         funnel.add(part_of_funnel)
-    return pipeline.finish(list(stages.selected()), plan, learnt, funnel)
+    return list(stages.selected()), plan, learnt, funnel
 
 
 def add_up(ingested: Iterable[Ingested], funnel: Funnel) -> tuple[dict[int, list[int]], Counter[int]]:
@@ -176,9 +182,8 @@ def _remove(folder: Path) -> None:
 class _Stages:
     """The steps over one folder, each as tasks that are skipped where their result lies there already."""
 
-    def __init__(self, folder: Path, plan: Plan, partitions: int, processes: int) -> None:
-        self._folder, self._plan, self._partitions = folder, plan, partitions
-        self._processes = processes
+    def __init__(self, folder: Path, plan: Plan, partitions: int, pool: Workers) -> None:
+        self._folder, self._plan, self._partitions, self._pool = folder, plan, partitions, pool
 
     def ingest(self, parts: Sequence[Part]) -> list[Ingested]:
         jobs = [(_ingest, (part, self._plan, self._partitions, self._folder / part.name)) for part in parts]
@@ -220,8 +225,10 @@ class _Stages:
         """Runs the jobs whose mark is missing; returns the results of all, in order."""
         missing = [index for index, mark in enumerate(marks) if not mark.exists()]
         sizes = [parts[index].bytes for index in missing] if parts else [1] * len(missing)
-        with Workers(what, self._processes, sum(sizes), in_bytes=bool(parts)) as pool:
-            for place, result in pool.run([jobs[index] for index in missing], () if parts else sizes):
+        left = [jobs[index] for index in missing]
+        results = self._pool.run(what, left, sum(sizes), () if parts else sizes, in_bytes=bool(parts))
+        with contextlib.closing(results):  # Its bar ends before an error is told.
+            for place, result in results:
                 _write_result(marks[missing[place]], result)
         return [pickle.loads(mark.read_bytes()) for mark in marks]
 

@@ -11,6 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from data_pipelines import progress
 from data_pipelines.export import KINDS
 from data_pipelines.identity import Hasher
 from data_pipelines.pipeline import Dataset
@@ -105,16 +106,18 @@ def write(dataset: Dataset, hasher: Hasher, name: str, out: Path) -> None:
     counts = {"pairs": sum(map(len, dataset.pairs.values())), "replies": sum(map(len, dataset.replies.values()))}
     prefix = f"{_BUILDING}{_host()}-{os.getpid()}-"
     with tempfile.TemporaryDirectory(prefix=prefix, dir=out, ignore_cleanup_errors=True) as building:
-        for kind in (kind for kind in KINDS if counts[kind]):
-            config = LlumiConfig(
-                name=f"{name}_{kind}",
-                description=f"{name}, {kind}.",
-                kind=kind,
-                content=lambda: (dataset, hasher),
-            )
-            # TFDS prints the folder under construction as the place.
-            with contextlib.redirect_stdout(io.StringIO()), _same_bytes_everywhere():
-                LlumiPairs(config=config, data_dir=building).download_and_prepare()
+        with progress.counting("Writing the dataset", sum(counts.values())) as advance:
+            for kind in (kind for kind in KINDS if counts[kind]):
+                config = LlumiConfig(
+                    name=f"{name}_{kind}",
+                    description=f"{name}, {kind}.",
+                    kind=kind,
+                    content=lambda: (dataset, hasher),
+                    advance=advance,
+                )
+                # TFDS prints the folder under construction as the place.
+                with contextlib.redirect_stdout(io.StringIO()), _same_bytes_everywhere():
+                    LlumiPairs(config=config, data_dir=building).download_and_prepare()
         write_card(dataset.card, name, Path(building))
         write_page(dataset, name, Path(building))
         _replace(name, Path(building), out)

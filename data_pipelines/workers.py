@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
@@ -66,75 +66,85 @@ def _end_with(parent: int) -> None:
 
 
 class Workers:
-    """A pool for one step. With one process, or one job, everything runs here."""
+    """A pool for all steps of a build. With one process, or one job, everything runs here."""
 
-    def __init__(self, what: str, processes: int, total: int, in_bytes: bool = False) -> None:
+    def __init__(self, processes: int) -> None:
         self._processes = processes
         self._pool: ProcessPoolExecutor | None = None
-        self._bar = progress.reading(what, total) if in_bytes else progress.counting(what, total)
+        # A fresh interpreter: a fork of one that has run threads (JAX, TensorFlow, a progress bar) may hang.
+        self._context = multiprocessing.get_context("spawn")
+        self._done: Any = self._context.Value("q", 0)
 
     def __enter__(self) -> "Workers":
-        self._advance = self._bar.__enter__()
         return self
 
     def __exit__(self, *error) -> None:
-        self._kill()  # None is left unless something went wrong, here or at whoever takes the results.
-        self._bar.__exit__(*error)
+        self._end(now=error[0] is not None)
 
-    def run(self, jobs: Sequence[tuple[Callable, tuple]], sizes: Sequence[int] = ()) -> Iterator[tuple[int, Any]]:
+    def run(
+        self,
+        what: str,
+        jobs: Sequence[tuple[Callable, tuple]],
+        total: int,
+        sizes: Sequence[int] = (),
+        in_bytes: bool = False,
+    ) -> Generator[tuple[int, Any], None, None]:
         """Yields (index, result) of each job as it ends. The first error stops the rest and is raised.
 
         Args:
+          what: named on the bar.
+          total: of what the jobs have to do, in bytes if `in_bytes`.
           sizes: what each job adds to the bar when it ends; without it the jobs call `advance` themselves.
         """
-        if self._processes == 1 or len(jobs) == 1:
-            yield from self._run_here(jobs, sizes)
-        elif jobs:
-            yield from self._run_apart(jobs, sizes)
+        with (progress.reading if in_bytes else progress.counting)(what, total) as advance:
+            if self._processes == 1 or len(jobs) == 1:
+                yield from self._run_here(jobs, sizes, advance)
+            elif jobs:
+                yield from self._run_apart(jobs, sizes, advance)
 
-    def _run_here(self, jobs, sizes) -> Iterator[tuple[int, Any]]:
+    def _run_here(self, jobs, sizes, advance) -> Iterator[tuple[int, Any]]:
         global _counter
-        before, _counter = _counter, _Direct(self._advance)
+        before, _counter = _counter, _Direct(advance)
         try:
             for index, (function, arguments) in enumerate(jobs):
                 result = function(*arguments)
-                self._advance(sizes[index] if sizes else 0)
+                advance(sizes[index] if sizes else 0)
                 yield index, result
         finally:
             _counter = before
 
-    def _run_apart(self, jobs, sizes) -> Iterator[tuple[int, Any]]:
-        # A fresh interpreter: a fork of one that has run threads (JAX, TensorFlow, a progress bar) may hang.
-        context = multiprocessing.get_context("spawn")
-        counter = context.Value("q", 0)
-        start = (counter, os.getpid())
-        self._pool = pool = ProcessPoolExecutor(min(self._processes, len(jobs)), context, _start, start)
-        with _deaf():
-            waiting = {pool.submit(function, *arguments): index for index, (function, arguments) in enumerate(jobs)}
-        seen = 0
-        while waiting:
-            ended, _ = wait(waiting, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
-            now = counter.get_obj().value  # Without the lock, which a worker that was killed may hold for ever.
-            self._advance(now - seen)
-            seen = now
-            for future in ended:
-                index = waiting.pop(future)
-                result = _result(future)
-                self._advance(sizes[index] if sizes else 0)
-                yield index, result
-            # The pool itself does not look at all of its workers from the first.
-            if waiting and any(worker.exitcode is not None for worker in _processes(pool)):
-                raise WorkerLost(_LOST)
-        pool.shutdown(wait=True)
-        self._pool = None
+    def _run_apart(self, jobs, sizes, advance) -> Iterator[tuple[int, Any]]:
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(self._processes, self._context, _start, (self._done, os.getpid()))
+        pool, seen = self._pool, self._done.get_obj().value
+        try:
+            with _deaf():
+                waiting = {pool.submit(function, *arguments): index for index, (function, arguments) in enumerate(jobs)}
+            while waiting:
+                ended, _ = wait(waiting, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
+                now = self._done.get_obj().value  # Without the lock, which a worker that was killed may hold for ever.
+                advance(now - seen)
+                seen = now
+                for future in ended:
+                    index = waiting.pop(future)
+                    result = _result(future)
+                    advance(sizes[index] if sizes else 0)
+                    yield index, result
+                # The pool itself does not look at all of its workers from the first.
+                if waiting and any(worker.exitcode is not None for worker in _processes(pool)):
+                    raise WorkerLost(_LOST)
+        except BaseException:
+            self._end(now=True)
+            raise
 
-    def _kill(self) -> None:
-        """Ends the workers at once: a job leaves its result whole or not at all, and may have hours to go."""
+    def _end(self, now: bool) -> None:
+        """Ends the workers. `now`: in the middle of a job, which leaves its result whole or not at all."""
         pool, self._pool = self._pool, None
-        if pool is not None:
-            for worker in _processes(pool):
-                worker.kill()
-            pool.shutdown(wait=True, cancel_futures=True)
+        if pool is None:
+            return
+        for worker in _processes(pool) if now else ():
+            worker.kill()
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 @contextlib.contextmanager

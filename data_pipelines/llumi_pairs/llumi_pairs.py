@@ -6,7 +6,7 @@ are read back with `tfds.builder_from_directory`.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -53,10 +53,14 @@ _FEATURES = {
 
 @dataclasses.dataclass(eq=False)
 class LlumiConfig(tfds.core.BuilderConfig):
-    """A config of the dataset: its `kind` ("pairs" or "replies"), and a function that makes its content."""
+    """A config of the dataset: its `kind` ("pairs" or "replies"), and a function that makes its content.
+
+    advance: called with 1 for each example that is written.
+    """
 
     kind: str = "pairs"
     content: Content | None = None
+    advance: Callable[[int], None] = lambda written: None
 
 
 def _sample() -> tuple[Dataset, Hasher]:
@@ -92,17 +96,23 @@ class LlumiPairs(tfds.core.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager) -> dict[str, Iterator]:
         dataset, hasher = self.builder_config.content()
-        kind = self.builder_config.kind
-        if kind == "pairs":
-            splits = {name: [export.pair_example(p, hasher) for p in pairs] for name, pairs in dataset.pairs.items()}
+        # Made one by one when they are asked for: their texts are in memory once, however many rows share them.
+        splits: dict[str, Callable[[], Iterator[dict[str, object]]]]
+        if self.builder_config.kind == "pairs":
+            splits = {name: _each(export.pair_example, rows, hasher) for name, rows in dataset.pairs.items() if rows}
         else:
-            splits = {name: [export.reply_example(r, hasher) for r in rows] for name, rows in dataset.replies.items()}
+            splits = {name: _each(export.reply_example, rows, hasher) for name, rows in dataset.replies.items() if rows}
         names = ("source", "rule", "rule_hash", "input", "funnel", "seed")
         self.info.metadata.update({name: dataset.card[name] for name in names})
-        self.info.metadata["fingerprint"] = export.fingerprint(splits)
-        return {name: self._generate_examples(examples) for name, examples in splits.items() if examples}
+        self.info.metadata["fingerprint"] = export.fingerprint({name: make() for name, make in splits.items()})
+        return {name: self._generate_examples(make()) for name, make in splits.items()}
 
-    def _generate_examples(self, examples: list[dict[str, object]]) -> Iterator[tuple[str, dict[str, object]]]:
+    def _generate_examples(self, examples: Iterable[dict[str, object]]) -> Iterator[tuple[str, dict[str, object]]]:
         name = "pair_id" if self.builder_config.kind == "pairs" else "reply_id"
         for example in examples:
             yield str(example[name]), example
+            self.builder_config.advance(1)
+
+
+def _each(make: Callable, rows: Sequence, hasher: Hasher) -> Callable[[], Iterator[dict[str, object]]]:
+    return lambda: (make(row, hasher) for row in rows)

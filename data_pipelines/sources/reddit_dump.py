@@ -44,29 +44,30 @@ def records(kind: str, block: bytes, number: int, funnel: Funnel, broken: Broken
     comments = kind == "comments"
     decode = (_COMMENTS if comments else _SUBMISSIONS).decode
     convert: Callable[[Any], Post | Reply] = reddit_fields.reply if comments else reddit_fields.post
-    rows = nested = 0
     lines = block.split(b"\n")
     broken.lines += len(lines)
-    for line in lines:
-        number += 1
-        if not line or line.isspace():
-            continue
+    asked = list(enumerate(lines, start=number))
+    if comments:
+        asked = [(at, line) for at, line in asked if _NESTED not in line and _NESTED_SPACED not in line]
+    rows = blank = 0
+    for at, line in asked:
         rows += 1
-        # Inside a JSON string every quote is escaped, so these bytes can only be the key itself.
-        if comments and (b'"parent_id":"t1_' in line or b'"parent_id": "t1_' in line):
-            nested += 1
-            continue
         try:
             record = convert(decode(line))
         except (msgspec.DecodeError, ValueError, OverflowError, RecursionError):
+            if not line or line.isspace():
+                blank += 1
+                continue
             funnel.drop("broken_line")
-            broken.add(number - 1)
+            broken.add(at)
             continue
         yield record
-    funnel.read(rows)
-    funnel.drop("reply_nested", nested)
-    broken.lines -= len(lines) - rows  # Blank lines are no rows.
+    funnel.read(len(lines) - blank)
+    funnel.drop("reply_nested", len(lines) - rows)
+    broken.lines -= blank  # Blank lines are no rows.
 
 
+# Inside a JSON string every quote is escaped, so these bytes can only be the key itself.
+_NESTED, _NESTED_SPACED = b'"parent_id":"t1_', b'"parent_id": "t1_'
 _SUBMISSIONS = msgspec.json.Decoder(reddit_fields.Submission)
 _COMMENTS = msgspec.json.Decoder(reddit_fields.Comment)

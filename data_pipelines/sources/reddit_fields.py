@@ -72,7 +72,9 @@ def epoch(value: int | float | str) -> int:
 
 def retrieved(row: Row) -> int | None:
     """The latest time at which this row's score was looked at, None if the source does not say."""
-    latest = 0
+    seen, latest = row.retrieved_on, 0
+    if type(seen) is int and 0 < seen < _YEAR_2100 and not (row.retrieved_utc or row.updated_on or row.meta):
+        return seen  # As nearly all rows have it.
     for value in (
         row.retrieved_on,
         row.retrieved_utc,

@@ -1,16 +1,18 @@
+import itertools
 from collections import Counter
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_pipelines import calibration as calibrations
-from data_pipelines import pairing
+from data_pipelines import confidence, pairing
 from data_pipelines.calibration import Calibration, Sums
 from data_pipelines.confidence import Prior
 from data_pipelines.pairing import Rule
 from data_pipelines.records import Pair, Post, Reply, Thread
-from data_pipelines.sources import counselchat, reddit_dump
+from data_pipelines.sources import counselchat, reddit_dump, shp
 from llumi_jax.cli import UserError
 
 POST = Post("p", "c", "t", "b")
@@ -62,21 +64,43 @@ def test_paper_refuses_scores_that_lie_too_close():
         pairing.check_reach(rule, [0, 9])
 
 
-SCORED = st.lists(st.tuples(st.integers(-5, 40), st.integers(0, 3)), min_size=1, max_size=7)
+SCORED = st.lists(
+    st.tuples(st.integers(-5, 60), st.integers(0, 3), st.integers(0, 1), st.integers(1, 900)), min_size=1, max_size=7
+)
 
 
-@given(SCORED, st.sampled_from(["strict", "paper"]))
-def test_the_cheap_test_never_hides_a_pair(rows, name):
-    rule = pairing.rule_for(name, reddit_dump.TRAITS)
-    thread = Thread(POST, tuple(reply(str(i), score, created) for i, (score, created) in enumerate(rows)))
-    wanted = any(
-        high.score - low.score >= rule.min_gap
-        and high.score >= rule.min_ratio * max(low.score, 1)
-        and (not rule.time_order or high.created >= low.created)
-        for high in thread.replies
-        for low in thread.replies
-    )
-    assert pairing.may_have(thread, rule, reddit_dump.TRAITS) == wanted
+@given(
+    SCORED, st.sampled_from([reddit_dump.TRAITS, shp.TRAITS, counselchat.TRAITS]), st.sampled_from(["strict", "paper"])
+)
+def test_candidates_against_every_clause_asked_of_every_pair(rows, traits, name):
+    rule = pairing.rule_for(name, traits)
+    replies = [
+        msgspec.structs.replace(reply(str(i), score, created), controversiality=calm, views=views)
+        for i, (score, created, calm, views) in enumerate(rows)
+    ]
+    thread = Thread(POST, tuple(replies))
+    calibration = calibrations.fit(Sums.of([thread]), traits, rule.chosen_quantile, rule.rejected_quantile)
+    prior, wanted = calibration.prior, {}
+    for (i, high), (j, low) in itertools.permutations(enumerate(replies), 2):
+        seen = (high.views, low.views) if traits.views else (1.0, 1.0)
+        votes = [max(one.score - traits.self_vote, 0) for one in (high, low)]
+        posterior = after = confidence.probability_preferred(*votes, prior, *seen)
+        if traits.fuzz:
+            after = confidence.after_fuzz(high.score, low.score, prior, traits.self_vote)
+        clauses = [
+            high.score - low.score >= rule.min_gap,
+            high.score >= rule.min_ratio * max(low.score, 1),
+            posterior >= rule.min_posterior,
+            after >= rule.min_after_fuzz,
+            not rule.time_order or high.created >= low.created,
+            not rule.calm or not (high.controversiality or low.controversiality),
+            name != "paper" or high.score >= calibration.chosen_from.pool,
+            name != "paper" or low.score <= calibration.rejected_to.pool,
+        ]
+        if all(clauses):
+            wanted[i, j] = max(float(after), 0.5)
+    made = {(c, r): p for c, r, p in pairing.candidates(thread, rule, traits, calibration)}
+    assert made == pytest.approx(wanted, abs=1e-12)
 
 
 def test_unknown_rules():

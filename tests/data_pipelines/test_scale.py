@@ -210,7 +210,7 @@ def interrupted(folder: Path, parts, plan: Plan, patch: pytest.MonkeyPatch, at: 
 def tasks(monkeypatch):
     """Names of the tasks that run."""
     ran = []
-    for name in ("_ingest", "_join", "_select"):
+    for name in ("_ingest", "_join", "_prefer", "_clean"):
         step = getattr(scale, name)
         monkeypatch.setattr(scale, name, lambda *args, step=step, name=name: (ran.append(name), step(*args))[1])
     return ran
@@ -230,12 +230,12 @@ CHANGES = {
 def test_a_build_goes_on_only_with_what_is_its_own(tmp_path, files, monkeypatch, tasks, change):
     parts = sources.parts("reddit_dump", files, 1)
     interrupted(tmp_path / "un", parts, plan_for(), monkeypatch)
-    assert len(tasks) == 6 + 1 + 1
+    assert len(tasks) == 6 + 1 + 1 + 1
     tasks.clear()
     changes, again = CHANGES[change]
     plan = replace(plan_for(), **changes)
     found = scale.build(parts, plan, tmp_path / "un", 1)
-    assert len(tasks) == again * 8
+    assert len(tasks) == again * 9
     assert say(found) == say(in_memory(parts, plan))
 
 
