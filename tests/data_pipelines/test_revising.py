@@ -245,7 +245,7 @@ cli.run(build.main)
 def test_a_killed_build_goes_on_where_it_was(key, data, tmp_path):
     """kill -9 in the middle of the asking, then the same command; the dataset is that of a build nobody killed."""
     slow = Server()
-    slow.content, slow.pause = improve, 0.02
+    slow.content, slow.pause = improve, 0.1
     out = tmp_path / "data"
     argv = of_docs(0, key, out, reviser=slow.url)
     process = subprocess.Popen([sys.executable, "-c", DRIVER, *argv], cwd=ROOT, stderr=subprocess.PIPE)
