@@ -241,3 +241,11 @@ def test_statistics_of_predictions_have_no_gradient():
     rows = {"source": jnp.zeros((1, 4), int)}
     of = lambda h: sum(x.sum() for x in logprobs.prediction_statistics(h, jnp.eye(5, 3), rows))
     assert not jax.grad(of)(hidden).any() and np.isfinite(of(hidden))
+
+
+def test_ktos_kl_has_no_gradient():
+    objective = step.objective_of(stage("kto"), MODEL, ROWS.shape.slots)
+    policy, fixed = objective.measure(POLICY, WITH_ADAPTER, cached(batch(), REFERENCE))
+    slopes, metrics = jax.grad(objective.score, has_aux=True)(policy, fixed)
+    assert value(metrics, "kl_mismatched") > 1  # not held at 0, where it would have none anyhow
+    assert slopes["chosen"].any() and slopes["rejected"].any() and not slopes["slots"].any()
