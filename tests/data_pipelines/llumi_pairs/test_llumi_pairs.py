@@ -1,3 +1,9 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
 import tensorflow_datasets as tfds
 
 from data_pipelines.llumi_pairs import LlumiPairs, sample
@@ -37,3 +43,23 @@ class SampleRepliesTest(_LlumiPairsCase):
 
 
 del _LlumiPairsCase
+
+
+def test_tfds_build(tmp_path):
+    """The command of TFDS itself, which imports Beam whatever it builds."""
+    pytest.importorskip("apache_beam")
+    root = Path(__file__).parents[3]
+    command = [
+        str(Path(sys.executable).with_name("tfds")),
+        "build",
+        "data_pipelines/llumi_pairs",
+        "--data_dir",
+        tmp_path,
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    for kind in ("pairs", "replies"):
+        (folder,) = (tmp_path / "llumi_pairs" / f"sample_{kind}").iterdir()
+        splits = tfds.builder_from_directory(folder).info.splits
+        assert {name: split.num_examples for name, split in splits.items()} == expected(kind)
