@@ -177,6 +177,7 @@ class Decoder(nn.Module):
       remat: one of REMAT_POLICIES.
       backend: a resolved attention backend (see `attention.resolve_backend`).
       lora_scale: the factor before A @ B.
+      scan_layers: one layer is compiled and run L times; without, L layers are compiled one behind the other.
     """
 
     config: DecoderConfig
@@ -184,6 +185,7 @@ class Decoder(nn.Module):
     remat: str = "none"
     backend: str = "dense"
     lora_scale: float = 1.0
+    scan_layers: bool = True
 
     def setup(self) -> None:
         self.embed = nn.Embed(self.config.vocab_size, self.config.hidden_size, dtype=self.dtype)
@@ -195,6 +197,7 @@ class Decoder(nn.Module):
             split_rngs={"params": True},
             in_axes=(0, nn.broadcast),
             length=self.config.num_layers,
+            unroll=1 if self.scan_layers else self.config.num_layers,
         )
         self.layers = scanned(self.config, self.dtype, self.backend, self.lora_scale)
         self.final_norm = RMSNorm(self.config.norm_eps)

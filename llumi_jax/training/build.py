@@ -32,6 +32,7 @@ def decoder(recipe: Recipe, config: DecoderConfig) -> Decoder:
         remat=recipe.remat,
         backend=attention.resolve_backend(recipe.attention, recipe.row_length),
         lora_scale=adapter.scale if adapter else 1.0,
+        scan_layers=recipe.scan_layers,
     )
 
 
