@@ -9,8 +9,9 @@ import optax
 import pytest
 
 from llumi_jax.cli import UserError
+from llumi_jax.models.config import DecoderConfig
 from llumi_jax.storage.checkpoints import Checkpoints, restore_params
-from llumi_jax.training import moving, step
+from llumi_jax.training import build, moving, sharding, step
 from llumi_jax.training.moving import Moving
 from llumi_jax.training.recipe import from_config
 from llumi_jax.training.state import TrainState
@@ -106,6 +107,16 @@ def test_a_checkpoint_hands_on_the_average(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, found, state.average)
     assert state.result is state.average
     assert any((a != b).any() for a, b in zip(*map(jax.tree.leaves, (found, state.params)), strict=True))
+
+
+def test_what_follows_is_split_over_devices_like_the_weights():
+    recipe = from_config(config(dict(reference_sync_steps=2, ema_decay=0.9), lora=None))
+    sizes = DecoderConfig("llama", 64, 16, 32, 2, 4, 2, 4)
+    mesh = sharding.make_mesh(dict(data=1, fsdp=4, tensor=2, context=1))
+    weights = build.abstract_base(recipe, sizes)
+    places = build.trainer(recipe, recipe.stage["s"], weights, mesh, 10, 1.0).places
+    split = [place for place in jax.tree.leaves(places.params) if not place.is_fully_replicated]
+    assert split and places.average == places.params == places.reference
 
 
 # --- config --------------------------------------------------------------------------------------------------------

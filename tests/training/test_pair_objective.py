@@ -185,7 +185,9 @@ def test_losses_without_a_reference_compute_none(loss, formula):
 
 def test_ld_dpo_discounts_what_is_longer_than_the_other_reply():
     rows, alpha = batch(), 0.3
-    _, metrics = jitted(stage("sigmoid", ld_alpha=alpha))(begin(POLICY), {"base": BASE, "reference": REFERENCE}, rows)
+    both = dataclasses.replace(stage("sigmoid"), loss={"sigmoid": 1.0, "sft": 1.0}, ld_alpha=alpha)
+    objective = jax.jit(step.objective_of(both, MODEL, ROWS.shape.slots))
+    _, metrics = objective(POLICY, {"base": BASE, "reference": REFERENCE}, rows)
     sums = {}
     for name, params in (("policy", POLICY), ("reference", REFERENCE)):
         logps = token_facts(params)[0]
@@ -197,7 +199,8 @@ def test_ld_dpo_discounts_what_is_longer_than_the_other_reply():
             sums.setdefault(name, []).append([x[:common].sum() + alpha * x[common:].sum() for x in sides])
     (c, r), (rc, rr) = (np.array(sums[name]).T for name in ("policy", "reference"))
     b = dataclasses.replace(as_batch(), c=c, r=r, rc=rc, rr=rr)
-    assert value(metrics, "loss") == pytest.approx(papers.sigmoid(b, 0.2, soft=False), rel=1e-5)
+    assert value(metrics, "loss_sigmoid") == pytest.approx(papers.sigmoid(b, 0.2, soft=False), rel=1e-5)
+    assert value(metrics, "loss_sft") == pytest.approx(papers.sft(as_batch()), rel=1e-5)  # of whole replies
     assert value(metrics, "reward_chosen") == pytest.approx(0.2 * (c - rc).mean(), rel=1e-4)
 
 
@@ -211,6 +214,10 @@ def test_wpo_weighs_pairs_by_the_policys_own_probability():
     losses = np.logaddexp(0, -0.2 * papers.h(b))
     assert value(metrics, "loss") == pytest.approx(b.mean(weights * losses), rel=1e-5)
     assert value(metrics, "wpo_weight") == pytest.approx(weights.mean(), rel=1e-5)
+    mixed = dataclasses.replace(stage("sigmoid"), loss={"sigmoid": 1.0, "sft": 1.0}, wpo=True)
+    _, parts = jax.jit(step.objective_of(mixed, MODEL, ROWS.shape.slots))(POLICY, WITH_ADAPTER, rows)
+    assert value(parts, "loss_sigmoid") == pytest.approx(value(metrics, "loss"), rel=1e-5)
+    assert value(parts, "loss_sft") == pytest.approx(papers.sft(b), rel=1e-5)  # the chosen reply is learned in any case
     # The weights have no gradient: it is that of pairs of these weights.
     weighted = {**rows, "pair_weight": np.zeros_like(rows["pair_weight"])}
     weighted["pair_weight"][real] = weights * b.w
