@@ -4,6 +4,7 @@ Import the fixtures `train` and `uninterrupted` into a test file; they are made 
 """
 
 import contextlib
+import copy
 import json
 import os
 import random
@@ -143,6 +144,7 @@ def get_config():
         checkpoint_every=2,
         samples=0,
         sample_tokens=8,
+        reference_cache="none",
         lora=dict(rank=4, alpha=8.0, rslora=False, targets=("q", "k", "v", "o", "gate", "up", "down")),
     )
 '''
@@ -163,6 +165,15 @@ class Train:
             "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
             "TF_ENABLE_ONEDNN_OPTS": "0",
         }
+
+    def with_stages(self, path: Path, *stages: str) -> "Train":
+        """The command over a config of other stages, e.g. 'stage("gm", "dpo", steps=3)', written to `path`."""
+        text = self.config.read_text()
+        first, last = text.index("        stage("), text.index("        base=")
+        path.write_text(text[:first] + "".join(f"        {stage},\n" for stage in stages) + text[last:])
+        other = copy.copy(self)
+        other.config = path
+        return other
 
     def arguments(self, workdir: Path, *more: str) -> list[str]:
         return ["--config", str(self.config), "--workdir", str(workdir), "--data_dir", str(self.data), *more]

@@ -19,7 +19,8 @@ _KINDS: dict[Any, tuple[type | tuple[type, ...], str]] = {
     str: (str, "text"),
     bool: (bool, "True or False"),
 }
-_RUN_ONLY = ("roles", "only")  # choose a part of the recipe; they do not change what a stage computes
+# They choose a part of the recipe, or a place, and do not change what a stage computes.
+_RUN_ONLY = ("roles", "only", "reference_cache")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Stage(PreferenceOptions):
     reference_sync_steps: int = 0  # dpo: steps between two moves of the reference (TR-DPO); 0 = it stands still
     reference_mixup_alpha: float = 1.0  # dpo: share of the weights in the moved reference; 1 = it becomes them
     ema_decay: float = 0.0  # the stage hands on an exponential moving average of its weights; 0 = the weights
+    reference_from: str = ""  # cached: W/<stage>/reference of another run, refused unless made from the same
     data: str = ""  # replaces config.pairs (dpo) or config.replies (sft)
     evaluate: bool = True  # held-out pairs before and after
     evaluation_threads: int = 0  # posts (for IM: posts with a draft) at most; 0 = all held-out ones
@@ -83,6 +85,7 @@ class Recipe:
     per_pattern: tuple = ()  # (pattern, {"scale": x} | None = frozen), first match wins
     checkpoint_every: int = 50  # steps
     keep_checkpoints: int = 2
+    reference_cache: str = ""  # folder of sweeps that runs share; "" = in the user's cache folder, "none" = no sharing
     evaluation_split: str = "test"
     samples: int = 2  # held-out posts answered before and after
     sample_tokens: int = 96
@@ -203,6 +206,8 @@ def _stage(name: str, given: dict[str, Any]) -> Stage:
         raise UserError(f"{where}: exactly one of steps, epochs and tokens must be above 0, got {lengths}.")
     if stage.evaluation_threads < 0:
         raise UserError(f"{where}.evaluation_threads={stage.evaluation_threads} must be at least 0 (0 = all).")
+    if stage.reference_from and (stage.objective != "dpo" or stage.reference != "cached"):
+        raise UserError(f"{where}.reference_from={stage.reference_from!r} needs objective='dpo', reference='cached'.")
     _check_looks(stage, where)
     return stage
 

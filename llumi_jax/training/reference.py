@@ -1,10 +1,10 @@
 """One sweep of log-probabilities over packed rows, kept on disk: the cached reference and the held-out scores.
 
-A sweep can be killed at any moment and goes on from its last whole batch. It is bound to what it was made from by a
-key; numbers made from other weights or other data are an error, never silently used.
+A sweep can be killed at any moment and goes on from its last whole batch. It is bound to what it was made from, part by
+part; numbers made from other weights, another template or other data are an error that names the part, never silently
+used. A sweep that is through is also put where other runs find it.
 """
 
-import dataclasses
 import hashlib
 import json
 import os
@@ -14,11 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from llumi_jax import prompts
 from llumi_jax.cli import UserError
 from llumi_jax.data import loader
 from llumi_jax.data.packing import PackedRows
 from llumi_jax.storage import files
+from llumi_jax.training.provenance import difference, digest_of
+
+Parts = Mapping[str, Any]  # of `provenance.of_rows`
 
 
 class RowsWithReference:
@@ -34,50 +36,40 @@ class RowsWithReference:
         return {**self._rows[index], "reference_logps": self._logps[index]}
 
 
-def sweep_key(weights: Mapping[str, Any], rows: PackedRows) -> str:
-    """A digest of all that the numbers depend on.
-
-    Args:
-      weights: identities of the base and of what is trained over it, e.g. digests.
-      rows: the packed rows; their tokens, order and layout count.
-    """
-    digest = hashlib.sha256(json.dumps([prompts.VERSION, dict(weights), rows.plan, rows.shape.tokens]).encode())
-    for thread in rows.threads:
-        facts = (thread.thread_id, thread.reply_weights, [dataclasses.astuple(pair) for pair in thread.pairs])
-        digest.update(json.dumps(facts).encode())
-        for piece in (thread.prefix, *thread.replies):
-            digest.update(np.ascontiguousarray(piece).data)
-            digest.update(b"|")
-    return digest.hexdigest()
-
-
 def sweep(
     path: Path,
-    key: str,
+    made_from: Parts,
     rows: PackedRows,
     compute: Callable[[Mapping[str, np.ndarray]], np.ndarray],
     batch_rows: int,
     *,
     writer: bool = True,
+    shared: "Shared | None" = None,
     after_batch: Callable[[int], None] = lambda done: None,
 ) -> np.ndarray:
     """Returns float32 log-probabilities [rows, S], read from `path` as far as they are there already.
 
     Args:
       path: an .npy file; a .json beside it says what it was made from and how far it got.
-      key: see `sweep_key`.
+      made_from: see `provenance.of_rows`.
       rows: what to sweep over.
       compute: batch -> log-probabilities [batch, S].
       batch_rows: rows of a batch.
       writer: whether this process writes (the first of several does).
+      shared: where other runs keep theirs: read before anything is computed, added to at the end.
       after_batch: called with the number of rows done, when they are on disk.
 
     Raises:
-      UserError: the file was made from other weights or data.
+      UserError: the file was made from something else; it says from what.
     """
-    progress_file = path.with_suffix(".json")
-    done = _done(progress_file, key)
+    progress_file, parts = path.with_suffix(".json"), dict(made_from)
+    done = _done(progress_file, parts)
     shape = (len(rows), rows.shape.slots)
+    if not done and shared and (found := shared.find(parts, shape)) is not None:
+        if writer:
+            _write_array(path, found)
+            files.write_json(progress_file, {"made_from": parts, "done": len(rows)})
+        return found
     if writer:
         path.parent.mkdir(parents=True, exist_ok=True)
         mode = "r+" if done else "w+"
@@ -90,18 +82,95 @@ def sweep(
         values[indices] = compute(batch)[: len(indices)]
         if writer:
             values.flush()
-            files.write_json(progress_file, {"key": key, "done": int(indices[-1]) + 1})
+            files.write_json(progress_file, {"made_from": parts, "done": int(indices[-1]) + 1})
         after_batch(int(indices[-1]) + 1)
-    return np.array(values)
+    result = np.array(values)
+    if shared and writer and done < len(rows):
+        shared.add(parts, result)
+    return result
 
 
-def _done(progress_file: Path, key: str) -> int:
+def _done(progress_file: Path, parts: Parts) -> int:
     if not progress_file.exists():
         return 0
     found = files.read_json(progress_file)
-    if found["key"] != key:
-        folder = progress_file.parent
+    if other := difference(found.get("made_from", {}), parts):
         raise UserError(
-            f"{folder} holds log-probabilities of other weights or data. Remove that folder, or use a new --workdir."
+            f"{progress_file.parent} holds log-probabilities of another {other}. "
+            "Remove that folder, or use a new --workdir."
         )
     return found["done"]
+
+
+class Shared:
+    """Finished sweeps of all runs, each under a digest of what it was made from.
+
+    Args:
+      folder: of the sweeps; made when the first one is added.
+      where: what beside the parts shapes the last bits of the numbers, e.g. the platform.
+      on_found: called with the file that was found.
+    """
+
+    def __init__(self, folder: Path, where: str = "", on_found: Callable[[Path], None] = lambda path: None) -> None:
+        self.folder, self._where, self._on_found = folder, where, on_found
+
+    def path(self, parts: Parts) -> Path:
+        return self.folder / f"{digest_of([self._where, dict(parts)])[:32]}.npy"
+
+    def find(self, parts: Parts, shape: tuple[int, int]) -> np.ndarray | None:
+        """The numbers made from the same parts, or None. What a disk gave back damaged is as good as absent."""
+        path = self.path(parts)
+        try:
+            about = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+            values = np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            return None
+        whole = values.shape == shape and values.dtype == np.float32 and about.get("sha256") == _sha256(values)
+        if not whole or difference(about.get("made_from", {}), parts):
+            return None
+        self._on_found(path)
+        return values
+
+    def add(self, parts: Parts, values: np.ndarray) -> None:
+        """Keeps the numbers; a folder that cannot be written to keeps nothing, and harms nobody."""
+        path = self.path(parts)
+        try:
+            _write_array(path, values)
+            files.write_json(path.with_suffix(".json"), {"made_from": dict(parts), "sha256": _sha256(values)})
+        except OSError:
+            return
+
+
+def numbers_of(folder: Path, made_from: Parts, shape: tuple[int, int]) -> np.ndarray:
+    """The reference that another run left in its W/<stage>/reference.
+
+    Raises:
+      UserError: there is none, it is not through, or it was made from something else.
+    """
+    path, parts = folder / "reference.npy", dict(made_from)
+    if not path.exists():
+        raise UserError(f"{folder} holds no reference.npy. Name the folder W/<stage>/reference of another run.")
+    about = files.read_json(path.with_suffix(".json"))
+    if other := difference(about.get("made_from", {}), parts):
+        raise UserError(f"{folder} holds log-probabilities of another {other}. Leave reference_from empty.")
+    if about["done"] < shape[0]:
+        raise UserError(f"{folder} holds {about['done']} of {shape[0]} rows. Let that run get through its sweep first.")
+    return np.load(path, allow_pickle=False)
+
+
+def _write_array(path: Path, values: np.ndarray) -> None:
+    """Replaces an array in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.npy")
+    try:
+        with open(partial, "wb") as file:
+            np.save(file, values)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _sha256(values: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(values).data).hexdigest()

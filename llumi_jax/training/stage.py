@@ -18,11 +18,12 @@ from llumi_jax.cli import UserError, suggestion
 from llumi_jax.data import dataset, mismatched, packing, tokenization
 from llumi_jax.data.packing import PackedRows
 from llumi_jax.evaluation import preference as preference_evaluation
+from llumi_jax.interchange import packages
 from llumi_jax.models import lora
 from llumi_jax.models.config import DecoderConfig
 from llumi_jax.objectives import preference as objectives
 from llumi_jax.storage import checkpoints, files
-from llumi_jax.training import build, looks, loop, metrics, reference, sharding, step
+from llumi_jax.training import build, looks, loop, metrics, provenance, reference, sharding, step
 from llumi_jax.training.compiled import CompiledStep
 from llumi_jax.training.options import Options
 from llumi_jax.training.progress import Progress
@@ -141,17 +142,18 @@ class StageRun:
                 f"Build one with data_pipelines.build, or choose another with --config.{_kind(self.stage)}."
             )
         held_out = self._held_out()
+        start = self._start_params()
+        identity = self._identity(start)
+        given = self._given_reference(rows, identity)  # before anything is written: it may be refused
         self._bind(rows)
         self._describe(rows, held_out)
-        start = self._start_params()
         frozen = {"base": self.shop.base.params() if self.lora_config else None, "reference": None}
-        identity = {"base": self.shop.base.identity, "dtype": self.recipe.dtype}
-        identity["start"] = checkpoints.tree_sha256(start)
         before = self._sweep("before", held_out, start, identity)
         inputs: Any = rows
         if self.stage.objective == "dpo" and objectives.needs_reference(self.stage):
             if self.stage.reference == "cached":
-                inputs = reference.RowsWithReference(rows, self._sweep("reference", rows, start, identity))
+                logps = self._sweep("reference", rows, start, identity) if given is None else given
+                inputs = reference.RowsWithReference(rows, logps)
             elif self.stage.reference == "frozen":
                 if not self.stage.reference_sync_steps:  # one that moves is part of the state
                     frozen["reference"] = start
@@ -159,7 +161,7 @@ class StageRun:
                 self._require_plain_start(start)
         state, best = self._train(rows, inputs, start, frozen, held_out, before)
         result = state.result if best is None else self._restored(self.stage)
-        identity["end"] = checkpoints.tree_sha256(result)
+        identity |= {"end": checkpoints.tree_sha256(result)}
         after = self._sweep("after", held_out, result, identity)
         return self._finish(state, best, held_out, before, after, time.monotonic() - began)
 
@@ -184,14 +186,25 @@ class StageRun:
 
     def _bind(self, rows: PackedRows) -> None:
         """Holds the stage to the rows that it began with: a position in other rows would mean nothing."""
-        path, key = self.folder / "inputs.json", reference.sweep_key({}, rows)
-        if path.exists() and files.read_json(path)["rows"] != key:
+        path, parts = self.folder / "inputs.json", self._made_from(rows, {"base": self.shop.base.identity})
+        if path.exists() and (other := provenance.difference(files.read_json(path), parts)):
             raise UserError(
-                f"{self.folder} was begun on other data than what now lies in {self.shop.data_dir}. "
-                "Bring that data back, or choose another --workdir."
+                f"{self.folder} was begun with another {other}. Bring that back, or choose another --workdir."
             )
         if jax.process_index() == 0:
-            files.write_json(path, {"rows": key})
+            files.write_json(path, parts)
+
+    def _made_from(self, rows: PackedRows, weights: Mapping[str, Any]) -> dict[str, Any]:
+        """What numbers of these rows depend on, under these weights."""
+        tokenizer = provenance.of_tokenizer(self.shop.base.tokenizer)
+        return provenance.of_rows(rows, **weights, **tokenizer, max_prompt_tokens=self.recipe.max_prompt_tokens)
+
+    def _identity(self, start: Any) -> dict[str, Any]:
+        """The weights that log-probabilities come from. An adapter of A = 0 is the base, whatever its B."""
+        recipe, plain = self.recipe, self.lora_config is not None and _is_plain(start)
+        found = {"base": self.shop.base.identity, "dtype": recipe.dtype, "param_dtype": recipe.param_dtype}
+        found["start"] = "the base" if plain else checkpoints.tree_sha256(start)
+        return found if plain or not self.lora_config else {**found, "lora": self.lora_config.to_dict()}
 
     def _describe(self, rows: PackedRows, held_out: PackedRows | None) -> None:
         """Writes model.json, so that every checkpoint can be exported, and says what the rows look like."""
@@ -282,14 +295,29 @@ class StageRun:
         return sharding.tree_shardings(tree, self.shop.mesh)
 
     def _require_plain_start(self, start: Any) -> None:
-        factors = [leaf for path, leaf in jax.tree_util.tree_leaves_with_path(start) if "lora_a" in str(path[-1])]
-        if any(bool(jnp.any(leaf)) for leaf in factors):
+        if not _is_plain(start):
             raise UserError(
                 f"config.stage.{self.stage.name}.reference='adapter_off' needs a stage that starts from the base; "
                 "this one starts from an adapter. Use 'cached' or 'frozen'."
             )
 
-    def _sweep(self, name: str, rows: PackedRows | None, params: Any, identity: Mapping[str, str]):
+    def _given_reference(self, rows: PackedRows, identity: Mapping[str, Any]) -> np.ndarray | None:
+        """The log-probabilities of another run that the stage is told to take."""
+        if not self.stage.reference_from:
+            return None
+        parts, shape = self._made_from(rows, identity), (len(rows), rows.shape.slots)
+        return reference.numbers_of(Path(self.stage.reference_from), parts, shape)
+
+    def _shared(self, name: str) -> reference.Shared | None:
+        """Where runs share what they start with. Several hosts would have to find the same there, or wait for ever."""
+        kept = self.recipe.reference_cache
+        if name == "after" or kept == "none" or jax.process_count() > 1:
+            return None
+        folder = Path(kept) if kept else packages.cache_folder() / "references"
+        say = lambda path: print(f"{self.stage.name}: {name}: log-probabilities of an earlier run, {path}", flush=True)
+        return reference.Shared(folder, jax.default_backend(), say)
+
+    def _sweep(self, name: str, rows: PackedRows | None, params: Any, identity: Mapping[str, Any]) -> Any:
         """Log-probabilities of the rows' replies under `params`, kept below the stage's folder."""
         if rows is None:
             return None
@@ -305,11 +333,12 @@ class StageRun:
 
             values = reference.sweep(
                 self.folder / "reference" / f"{name}.npy",
-                reference.sweep_key(identity, rows),
+                self._made_from(rows, identity),
                 rows,
                 compute,
                 self.recipe.micro_rows,
                 writer=jax.process_index() == 0,
+                shared=self._shared(name),
                 after_batch=after_batch,
             )
             bar.update(len(rows))
@@ -399,3 +428,9 @@ class StageRun:
                 files.write_json(self.folder / "evaluation.json", evaluation)
             files.write_json(self.folder / "done.json", summary)
         return summary
+
+
+def _is_plain(adapter: Any) -> bool:
+    """Whether A = 0 everywhere: the base without the adapter."""
+    factors = [leaf for path, leaf in jax.tree_util.tree_leaves_with_path(adapter) if "lora_a" in str(path[-1])]
+    return not any(bool(jnp.any(leaf)) for leaf in factors)

@@ -1,6 +1,5 @@
 """What held-out pairs decide while a stage trains (its best step, its end) survives kills, and is its result."""
 
-import copy
 import json
 import os
 import random
@@ -15,27 +14,9 @@ from tests.invariants.test_resume import Moment, in_step, lines, strike
 train = tiny_run.train  # a fixture
 STAGE, STEPS = "gm_dpo", 20
 # A learning rate that is far too high: the held-out loss soon gets worse.
-_CONFIG = """
-from tests.tiny_run import DATASET
-from configs.common import config, stage
-
-def get_config():
-    return config(
-        stage("gm", "dpo", steps={steps}, learning_rate=0.03, reference="frozen", evaluate_every=2,
-              best_by="held_out_loss", patience=2, sample_every=3),
-        base={base!r}, pairs=DATASET + "_pairs", row_length=256, batch_rows=4, max_prompt_tokens=200,
-        checkpoint_every=3, samples=2, sample_tokens=8,
-        lora=dict(rank=4, alpha=8.0, rslora=False, targets=("q", "k", "v", "o", "gate", "up", "down")),
-    )
-"""
-
-
-@pytest.fixture
-def one_stage(train, tmp_path):
-    found = copy.copy(train)
-    found.config = tmp_path / "one.py"
-    found.config.write_text(_CONFIG.format(base=str(train.base), steps=STEPS))
-    return found
+_STAGE = f"""stage("gm", "dpo", steps={STEPS}, learning_rate=0.03, reference="frozen", evaluate_every=2,
+    best_by="held_out_loss", patience=2, sample_every=3)"""
+FLAGS = ("--config.samples=2", "--config.checkpoint_every=3")
 
 
 def read(work: Path, name: str):
@@ -62,8 +43,9 @@ def in_look(work: Path, step: int) -> Moment:
     )
 
 
-def test_kills_change_neither_the_best_step_nor_the_end(one_stage, tmp_path):
-    whole = one_stage.finish(tmp_path / "whole")
+def test_kills_change_neither_the_best_step_nor_the_end(train, tmp_path):
+    one = train.with_stages(tmp_path / "one.py", _STAGE)
+    whole = one.finish(tmp_path / "whole", *FLAGS)
     expected = told(whole)
     best, done = expected["best"], expected["done"]
     assert done["steps"] < STEPS and done["best"] == best and best["step"] == done["steps"] - 4
@@ -79,7 +61,7 @@ def test_kills_change_neither_the_best_step_nor_the_end(one_stage, tmp_path):
     draw, work = random.Random(seed), tmp_path / "work"
     for step in sorted({best["step"], draw.randint(1, done["steps"] - 1)}):
         aim = in_look if step % 2 == 0 else lambda work, step: in_step(work, STAGE, step)
-        code, _ = strike(one_stage, work, lambda aim=aim, step=step: aim(work, step), signal.SIGKILL)
+        code, _ = strike(one, work, lambda aim=aim, step=step: aim(work, step), signal.SIGKILL, *FLAGS)
         assert code == -signal.SIGKILL
-    one_stage.finish(work)
+    one.finish(work, *FLAGS)
     assert told(work) == expected

@@ -84,6 +84,7 @@ def test_an_unknown_key_suggests_the_near_one(wrong, message):
         ({"steps": 1.5}, "config.stage.gm_dpo.steps=1.5 must be a whole number"),
         ({"evaluate": 1}, "config.stage.gm_dpo.evaluate=1 must be True or False"),
         ({"evaluation_threads": -1}, "config.stage.gm_dpo.evaluation_threads=-1 must be at least 0"),
+        ({"reference": "frozen", "reference_from": "w"}, "config.stage.gm_dpo.reference_from='w' needs .*'cached'"),
         ({"evaluate_every": -1}, "config.stage.gm_dpo.evaluate_every=-1 must be at least 0"),
         ({"sample_every": -2}, "config.stage.gm_dpo.sample_every=-2 must be at least 0"),
         ({"evaluate_on": 0}, "config.stage.gm_dpo.evaluate_on=0 must be at least 1"),

@@ -1,12 +1,10 @@
 """The sweep on disk: killed anywhere it goes on bit by bit, and numbers of something else are never used."""
 
-import dataclasses
 import json
 
 import numpy as np
 import pytest
 
-from llumi_jax import prompts
 from llumi_jax.cli import UserError
 from llumi_jax.data import packing
 from llumi_jax.data.dataset import Pair
@@ -51,8 +49,11 @@ class Compute:
         return np.sin(sums + np.arange(ROWS.shape.slots, dtype=np.float32))
 
 
-def run(path, compute=None, key="k", **settings) -> np.ndarray:
-    return reference.sweep(path, key, ROWS, compute or Compute(), BATCH, **settings)
+MADE_FROM = {"base": "b" * 64, "start": "the base", "max_prompt_tokens": 200}
+
+
+def run(path, compute=None, made_from=MADE_FROM, **settings) -> np.ndarray:
+    return reference.sweep(path, made_from, ROWS, compute or Compute(), BATCH, **settings)
 
 
 @pytest.fixture
@@ -143,49 +144,93 @@ def test_numbers_of_something_else_are_an_error(path, finished):
         with pytest.raises(Killed):
             run(path, Compute(fail_at=1))
     before = path.read_bytes()
-    with pytest.raises(UserError, match="holds log-probabilities of other weights or data. Remove that folder"):
-        run(path, key="another")
+    with pytest.raises(UserError) as error:
+        run(path, made_from={**MADE_FROM, "base": "c" * 64, "max_prompt_tokens": 100})
     assert path.read_bytes() == before
+    assert (
+        f"{path.parent} holds log-probabilities of another base (its weights): there {'b' * 12}, here {'c' * 12}; "
+        in (said := str(error.value))
+    )
+    assert "length, config.max_prompt_tokens: there 200, here 100. Remove that folder" in said and "start" not in said
 
 
-# --- the key -------------------------------------------------------------------------------------------------------
+# --- shared by runs ------------------------------------------------------------------------------------------------
 
 
-def key(rows=ROWS, **weights) -> str:
-    return reference.sweep_key({"base": "b", "start": "s", **weights}, rows)
+@pytest.fixture
+def shared(tmp_path):
+    return reference.Shared(tmp_path / "cache", "cpu")
 
 
-def changed(**changes) -> packing.PackedRows:
-    first, *others = ROWS.threads
-    return dataclasses.replace(ROWS, threads=(dataclasses.replace(first, **changes), *others))
+def test_the_next_run_computes_nothing(tmp_path, shared, expected):
+    run(tmp_path / "first" / "x.npy", shared=shared)
+    found = []
+    again = reference.Shared(shared.folder, "cpu", found.append)
+    second = tmp_path / "second" / "x.npy"
+    np.testing.assert_array_equal(run(second, Compute(fail_at=0), shared=again), expected)
+    assert found == [shared.path(MADE_FROM)]
+    # What was found stands in the run's own folder: it needs the other one no more.
+    np.testing.assert_array_equal(run(second, Compute(fail_at=0)), expected)
 
 
-def test_the_key_repeats():
-    assert key() == key(some_rows())
+@pytest.mark.parametrize("other", [{"base": "c" * 64}, {"start": "another"}, {"max_prompt_tokens": 201}, {"more": 1}])
+def test_a_run_of_something_else_computes_its_own(tmp_path, shared, other):
+    run(tmp_path / "first" / "x.npy", shared=shared)
+    with pytest.raises(Killed):
+        run(tmp_path / "second" / "x.npy", Compute(fail_at=0), {**MADE_FROM, **other}, shared=shared)
+    with pytest.raises(Killed):
+        run(tmp_path / "third" / "x.npy", Compute(fail_at=0), shared=reference.Shared(shared.folder, "gpu"))
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
-        lambda: key(base="other"),
-        lambda: key(start="other"),
-        lambda: key(some_rows(1)),
-        lambda: key(some_rows(0, 96)),
-        lambda: key(dataclasses.replace(ROWS, plan=ROWS.plan[::-1])),
-        lambda: key(changed(thread_id="other")),
-        lambda: key(changed(prefix=ROWS.threads[0].prefix + 1)),
-        lambda: key(changed(replies=ROWS.threads[0].replies[::-1])),
-    ],
-    ids=["base", "adapter", "tokens", "row length", "plan", "thread", "prompt", "replies"],
-)
-def test_all_that_the_numbers_depend_on_changes_the_key(other):
-    assert other() != key()
+def test_a_sweep_that_is_not_through_is_not_shared(tmp_path, shared):
+    with pytest.raises(Killed):
+        run(tmp_path / "first" / "x.npy", Compute(fail_at=1), shared=shared)
+    assert not shared.folder.exists()
 
 
-def test_another_wording_of_the_prompt_changes_the_key(monkeypatch):
-    before = key()
-    monkeypatch.setattr(prompts, "VERSION", "other")
-    assert key() != before
+@pytest.mark.parametrize("damage", ["cut", "flipped", "no word", "another's", "half a word"])
+def test_what_the_disk_gave_back_damaged_is_computed_again(tmp_path, shared, expected, damage):
+    run(tmp_path / "first" / "x.npy", shared=shared)
+    path = shared.path(MADE_FROM)
+    about = path.with_suffix(".json")
+    if damage == "cut":
+        path.write_bytes(path.read_bytes()[:-9])
+    elif damage == "flipped":
+        path.write_bytes(path.read_bytes()[:-1] + b"\x7f")
+    elif damage == "no word":
+        about.unlink()
+    elif damage == "another's":
+        about.write_text(about.read_text().replace('"max_prompt_tokens": 200', '"max_prompt_tokens": 100'))
+    else:
+        about.write_text(about.read_text()[:20])
+    compute = Compute()
+    np.testing.assert_array_equal(run(tmp_path / "second" / "x.npy", compute, shared=shared), expected)
+    assert compute.calls == BATCHES
+    np.testing.assert_array_equal(run(tmp_path / "third" / "x.npy", Compute(fail_at=0), shared=shared), expected)
+
+
+def test_a_cache_that_cannot_be_written_to_harms_nobody(tmp_path, expected):
+    (tmp_path / "file").write_text("")
+    shared = reference.Shared(tmp_path / "file" / "cache")
+    np.testing.assert_array_equal(run(tmp_path / "x" / "x.npy", shared=shared), expected)
+
+
+# --- of a run that is named ----------------------------------------------------------------------------------------
+
+
+def test_numbers_of_another_run_are_taken_or_refused(path, expected):
+    with pytest.raises(UserError, match="holds no reference.npy. Name the folder W/<stage>/reference"):
+        reference.numbers_of(path.parent, MADE_FROM, expected.shape)
+    with pytest.raises(Killed):
+        run(path, Compute(fail_at=1))
+    with pytest.raises(UserError, match=f"holds {BATCH} of {len(ROWS)} rows"):
+        reference.numbers_of(path.parent, MADE_FROM, expected.shape)
+    run(path)
+    np.testing.assert_array_equal(reference.numbers_of(path.parent, MADE_FROM, expected.shape), expected)
+    with pytest.raises(
+        UserError, match="of another start .*: there the base, here nothing. Leave reference_from empty"
+    ):
+        reference.numbers_of(path.parent, {k: v for k, v in MADE_FROM.items() if k != "start"}, expected.shape)
 
 
 def test_rows_carry_their_reference(expected):
