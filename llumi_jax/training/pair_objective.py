@@ -23,7 +23,7 @@ Metrics = dict[str, tuple[jax.Array, jax.Array]]
 Numbers = dict[str, Array]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)  # jitted as it is: by identity, since a sum of losses has no hash
 class PairObjective:
     """(params, frozen, rows) -> (sum of weighted losses, metrics), as `score` of `measure`.
 
