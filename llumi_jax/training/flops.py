@@ -47,7 +47,7 @@ def of_rows(rows: Mapping[str, np.ndarray], window: int | None = None) -> Work:
 
 
 def of_sequence(prompt: int, reply: int) -> Work:
-    """The work of one causal sequence whose last `reply` tokens are predicted: a pair without sharing is two of them."""
+    """The work of one causal sequence whose last `reply` tokens are predicted; a pair without sharing is two."""
     tokens = prompt + reply
     return Work(tokens, reply, tokens * (tokens + 1) // 2)
 
