@@ -2,10 +2,10 @@
 
 import dataclasses
 import re
-from pathlib import Path
 
 import pytest
 
+from configs.common import config, stage
 from llumi_jax.cli import UserError
 from llumi_jax.objectives import checks
 from llumi_jax.objectives.options import PreferenceOptions
@@ -14,7 +14,6 @@ from llumi_jax.training.recipe import Stage, from_config
 
 HARD = dict(soft_labels=False)
 NEEDED = {"exo_pair": dict(label_smoothing=1e-3)}  # beside the loss itself
-ROOT = Path(__file__).parents[2]
 
 
 def refused(**changes) -> str:
@@ -133,3 +132,9 @@ def test_a_recipe_is_checked(wrong, message):
 def test_a_sum_of_losses_is_a_recipe():
     made = recipe(loss={"sigmoid": 1.0, "sft": 0.1}, ld_alpha=0.5, reference="frozen")
     assert made.losses == {"sigmoid": 1.0, "sft": 0.1} and recipe(loss="ipo").losses == {"ipo": 1.0}
+
+
+def test_a_sum_of_losses_passes_through_a_config_file():
+    made = config(stage("gm", "dpo", steps=1, loss={"sigmoid": 1.0, "sft": 0.1}))
+    made.stage.gm_dpo.loss.sft = 0.3  # as a flag sets it
+    assert from_config(made.to_dict()).stage["gm_dpo"].losses == {"sigmoid": 1.0, "sft": 0.3}
