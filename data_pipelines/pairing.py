@@ -113,7 +113,7 @@ def _agreed(thread: Thread, rule: Rule, calibration: Calibration) -> Iterator[tu
     """Yields pairs of replies (higher, lower) whose votes and times meet the clauses of the rule, all but certainty."""
     replies = thread.replies
     scores = [known(reply.score) for reply in replies]
-    least = min(scores)
+    least = min(scores, default=0)
     for c, high in enumerate(scores):
         if high - least < rule.min_gap or high < rule.min_ratio:
             continue

@@ -76,7 +76,9 @@ def prefer(
 def clean(one: Preferred, traits: Traits, options: Options, funnel: Funnel) -> Selected | None:
     """Masks and judges the texts. Returns what may be learnt from, None if nothing; counts what leaves."""
     post, replies = one.thread.post, one.thread.replies
-    if not options.minors and (rules.is_minor(post.title) or rules.is_minor(post.body)):
+    # What begins in the title may end in the body.
+    said = (post.title, post.body, f"{post.title}\n{post.body}")
+    if not options.minors and any(map(rules.is_minor, said)):
         _drop_all(one.thread, traits, funnel, "by_minor")
         return None
     looked = _look_at(one)

@@ -71,9 +71,7 @@ class Workers:
     def __init__(self, processes: int) -> None:
         self._processes = processes
         self._pool: ProcessPoolExecutor | None = None
-        # A fresh interpreter: a fork of one that has run threads (JAX, TensorFlow, a progress bar) may hang.
-        self._context = multiprocessing.get_context("spawn")
-        self._done: Any = self._context.Value("q", 0)
+        self._done: Any = None  # What the workers of the pool have counted.
 
     def __enter__(self) -> "Workers":
         return self
@@ -115,7 +113,10 @@ class Workers:
 
     def _run_apart(self, jobs, sizes, advance) -> Iterator[tuple[int, Any]]:
         if self._pool is None:
-            self._pool = ProcessPoolExecutor(self._processes, self._context, _start, (self._done, os.getpid()))
+            # A fresh interpreter: a fork of one that has run threads (JAX, TensorFlow, a progress bar) may hang.
+            context = multiprocessing.get_context("spawn")
+            self._done = context.Value("q", 0)  # A worker that was killed may hold the lock of the one before.
+            self._pool = ProcessPoolExecutor(self._processes, context, _start, (self._done, os.getpid()))
         pool, seen = self._pool, self._done.get_obj().value
         try:
             with _deaf():
@@ -133,6 +134,9 @@ class Workers:
                 # The pool itself does not look at all of its workers from the first.
                 if waiting and any(worker.exitcode is not None for worker in _processes(pool)):
                     raise WorkerLost(_LOST)
+        except BrokenProcessPool:  # One was lost while it had nothing to do.
+            self._end(now=True)
+            raise WorkerLost(_LOST) from None
         except BaseException:
             self._end(now=True)
             raise

@@ -94,6 +94,19 @@ def test_a_worker_that_is_gone(code):
     assert not multiprocessing.active_children()
 
 
+def test_a_worker_that_is_lost_between_two_steps():
+    """What was finished before must count as good: any other error would delete an unfinished build."""
+    with Workers(2) as pool:
+        jobs = [(os.getpid, ()), (time.sleep, (0.2,))]
+        (number,) = (result for _, result in pool.run("First", jobs, 0) if result)
+        os.kill(number, signal.SIGKILL)
+        time.sleep(1)
+        with pytest.raises(WorkerLost, match="Run the same command again"):
+            list(pool.run("Second", jobs, 0))
+        assert len(list(pool.run("Third", jobs, 0))) == 2
+    assert not multiprocessing.active_children()
+
+
 def test_workers_hear_no_signal_of_the_terminal():
     """Neither Ctrl-C nor SIGTERM ends them: whoever started them does."""
     jobs = [(signal.pthread_sigmask, (signal.SIG_BLOCK, ())), (os.getpid, ())]

@@ -1,6 +1,7 @@
 """The safety rules: measured on written texts, and their properties on texts nobody wrote."""
 
 import random
+import re
 import time
 
 import pytest
@@ -374,3 +375,18 @@ def test_minors_are_seen(text):
 @pytest.mark.parametrize("text", GROWN)
 def test_others_ages_past_ages_and_other_numbers_are_not(text):
     assert not rules.is_minor(text)
+
+
+def test_leaving_a_text_early_changes_no_finding(monkeypatch):
+    """The fixtures, and their sentences in random company, with the early exit and without it."""
+    chance = random.Random(0)
+    texts = [case.text for name in ("development", "held_out") for case in fixtures.load(name)]
+    sentences = [part for text in texts for part in re.split(r"(?<=[.!?])\s+", text) if part]
+    joins = (" ", "\n", "\n\n", "... ", ", ")
+    texts += [chance.choice(joins).join(chance.sample(sentences, chance.randint(1, 5))) for _ in range(1000)]
+    asked = [(text, task, kind) for text in texts for task, kind in (("gm", "reply"), ("gm", "post"))]
+    early = [rules.findings(*one) for one in asked]
+    left = sum(not found for found in early)
+    monkeypatch.setattr(rules._Gate, "possible", lambda gate, anywhere: True)
+    assert [rules.findings(*one) for one in asked] == early
+    assert 100 < left < len(asked) - 100
