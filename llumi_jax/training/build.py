@@ -13,7 +13,7 @@ from llumi_jax.models import attention, lora
 from llumi_jax.models.config import DecoderConfig
 from llumi_jax.models.decoder import Decoder, abstract_params
 from llumi_jax.training import moving, norms, sharding, step
-from llumi_jax.training.optimizer import make_optimizer, make_schedule
+from llumi_jax.training.optimizer import frozen_leaves, keep_frozen, make_optimizer, make_schedule
 from llumi_jax.training.recipe import Recipe, Stage
 from llumi_jax.training.state import TrainState
 
@@ -60,6 +60,7 @@ class Trainer(NamedTuple):
     places: TrainState  # shardings
     optimizer: optax.GradientTransformation
     schedule: optax.Schedule
+    frozen: Any  # tree of bools: which parameters are never moved
 
 
 def trainer(recipe: Recipe, stage: Stage, params: Any, mesh: Mesh, total_steps: int, steps_per_epoch: float) -> Trainer:
@@ -84,7 +85,8 @@ def trainer(recipe: Recipe, stage: Stage, params: Any, mesh: Mesh, total_steps: 
         average=sharding.tree_shardings(abstract.average, mesh),
         reference=sharding.tree_shardings(abstract.reference, mesh),
     )
-    return Trainer(create, abstract, places, optimizer, schedule)
+    frozen = frozen_leaves(recipe.per_pattern, abstract.params)
+    return Trainer(create, abstract, places, optimizer, schedule, frozen)
 
 
 def train_step(
@@ -95,4 +97,6 @@ def train_step(
     accumulate = recipe.batch_rows // recipe.micro_rows
     around = lambda optimizer: step.make_step(objective, optimizer, made.schedule, accumulate, moving.of(stage))
     function = norms.observed(around, made.optimizer) if layer_norms else around(made.optimizer)
+    if any(jax.tree.leaves(made.frozen)):
+        function = keep_frozen(function, made.frozen)
     return jax.jit(function, donate_argnums=0, out_shardings=(made.places, None))

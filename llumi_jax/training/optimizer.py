@@ -1,5 +1,6 @@
 """Optimisers and schedules by their optax names, checked against their signatures."""
 
+import dataclasses
 import inspect
 import re
 from collections.abc import Callable, Mapping
@@ -54,6 +55,20 @@ def make_schedule(spec: Any, total_steps: int, steps_per_epoch: float, learning_
     return _call(factory, arguments, "config.schedule")
 
 
+def check_lengths(spec: Any, total_steps: int, steps_per_epoch: float) -> None:
+    """Raises UserError where the parts of a joined schedule do not fit the stage: the last ones would never come."""
+    if not isinstance(spec, list | tuple):
+        return
+    given = [part["steps"] for part in spec if "steps" in part]
+    lengths = [_steps(value, "config.schedule.steps", total_steps, steps_per_epoch) for value in given]
+    last_is_open = "steps" not in spec[-1]
+    if sum(lengths) > total_steps or (last_is_open and sum(lengths) >= total_steps):
+        raise UserError(
+            f"config.schedule: its parts take {sum(lengths)} steps{' and more' if last_is_open else ''}, the stage has "
+            f"{total_steps}. Shorten them, or give them as fractions of the stage (0.8)."
+        )
+
+
 def make_optimizer(
     spec: Mapping[str, Any], schedule: optax.Schedule, per_pattern: Any, params: Any
 ) -> optax.GradientTransformation:
@@ -62,25 +77,47 @@ def make_optimizer(
     Args:
       spec: `name` and the optimiser's own arguments; `clip_norm` bounds the gradient's global norm first.
       schedule: learning rate by step.
-      per_pattern: (regular expression, {"scale": factor} or None = frozen), matched against names such as
+      per_pattern: (regular expression, settings or None = frozen), matched against names such as
         "layers/attention/q/lora_b"; the first match wins, and where patterns are given every parameter must match one.
+        Settings: {"scale": factor of the learning rate}, and arguments of the optimiser in place of `spec`'s.
       params: the tree to be trained (shapes suffice).
 
     Raises:
-      UserError: an unknown name or argument, or a parameter that no pattern covers.
+      UserError: an unknown name or argument, a parameter that no pattern covers, or an optimiser that asks for more
+        than gradients.
     """
     arguments = dict(spec)
-    factory = _look_up(arguments.pop("name", ""), "config.optimizer.name", optax)
+    name = arguments.pop("name", "")
+    factory = _look_up(name, "config.optimizer.name", optax)
+    if "learning_rate" in arguments:
+        raise UserError("config.optimizer.learning_rate: it is the schedule's. Set it in config.schedule (peak_value).")
     clip_norm = arguments.pop("clip_norm", None)
     if _MATRIX_AXES in inspect.signature(factory).parameters:
         # Left to itself, Muon takes arrays of two axes for matrices: with layers stacked, none of theirs would be one.
         arguments.setdefault(_MATRIX_AXES, _muon_axes)
-    make = lambda scale: _call(
-        factory, {**arguments, "learning_rate": lambda step: scale * schedule(step)}, "config.optimizer"
-    )
-    optimizer = _by_pattern(per_pattern, params, make) if per_pattern else make(1.0)
+
+    def make(settings: Mapping[str, Any], where: str) -> optax.GradientTransformation:
+        scale = float(settings.get("scale", 1.0))
+        own = {key: value for key, value in settings.items() if key != "scale"}
+        rate = lambda step: scale * schedule(step)
+        return _call(factory, {**arguments, **own, "learning_rate": rate}, where)
+
+    optimizer = _by_pattern(per_pattern, params, make, factory) if per_pattern else make({}, "config.optimizer")
     clip = [optax.clip_by_global_norm(clip_norm)] if clip_norm else []
-    return optax.chain(*clip, optimizer)
+    made = optax.chain(*clip, optimizer)
+    _try(made, params, name)
+    return made
+
+
+def _try(optimizer: optax.GradientTransformation, params: Any, name: str) -> None:
+    """Takes a step in shapes alone: some ask for the loss itself, or for a fixed learning rate."""
+    try:
+        jax.eval_shape(lambda tree: optimizer.update(tree, optimizer.init(tree), tree), params)
+    except (TypeError, ValueError) as error:
+        said = (str(error).strip().splitlines() or [""])[0].rstrip(".")
+        raise UserError(
+            f"config.optimizer.name={name!r} asks for more than gradients and a schedule ({said}). Choose another."
+        ) from None
 
 
 def keep_finite(finite: jax.Array, new: Any, old: Any) -> Any:
@@ -98,9 +135,40 @@ def _muon_axes(params: Any) -> Any:
     return jax.tree_util.tree_map_with_path(axes, params)
 
 
-def _by_pattern(per_pattern: Any, params: Any, make: Callable[[float], optax.GradientTransformation]):
+def frozen_leaves(per_pattern: Any, params: Any) -> Any:
+    """A tree of bools: which parameters a pattern freezes."""
+    patterns = [(_pattern(pattern), settings is None) for pattern, settings in per_pattern]
+
+    def frozen(path, _):
+        name = "/".join(path_names(path))
+        return next((is_frozen for pattern, is_frozen in patterns if pattern.search(name)), False)
+
+    return jax.tree_util.tree_map_with_path(frozen, params)
+
+
+def keep_frozen(step: Callable, frozen: Any) -> Callable:
+    """The step with frozen parameters handed through untouched: an update of 0 would still wash out the smallest."""
+
+    def keeping(state: Any, *others: Any) -> tuple[Any, Any]:
+        new, metrics = step(state, *others)
+        params = jax.tree.map(lambda kept, old, moved: old if kept else moved, frozen, state.params, new.params)
+        return dataclasses.replace(new, params=params), metrics
+
+    return keeping
+
+
+def _by_pattern(
+    per_pattern: Any,
+    params: Any,
+    make: Callable[[Mapping[str, Any], str], optax.GradientTransformation],
+    factory: Callable,
+) -> optax.GradientTransformation:
     patterns = [_pattern(pattern) for pattern, _ in per_pattern]
-    scales = [_scale(pattern, setting) for pattern, setting in per_pattern]
+    transforms = {}
+    for index, (pattern, settings) in enumerate(per_pattern):
+        _check_settings(pattern, settings, factory)
+        made = optax.set_to_zero() if settings is None else make(settings, f"config.per_pattern, {pattern!r}")
+        transforms[str(index)] = made
 
     def label(path, _):
         name = "/".join(path_names(path))
@@ -111,11 +179,7 @@ def _by_pattern(per_pattern: Any, params: Any, make: Callable[[float], optax.Gra
             f"config.per_pattern covers no parameter {name!r}. Add ('.*', dict(scale=1.0)) as the last entry."
         )
 
-    labels = jax.tree_util.tree_map_with_path(label, params)
-    transforms = {
-        str(index): optax.set_to_zero() if scale is None else make(scale) for index, scale in enumerate(scales)
-    }
-    return optax.partition(transforms, labels)
+    return optax.partition(transforms, jax.tree_util.tree_map_with_path(label, params))
 
 
 def _pattern(text: str) -> re.Pattern:
@@ -125,12 +189,14 @@ def _pattern(text: str) -> re.Pattern:
         raise UserError(f"config.per_pattern: {text!r} is no regular expression: {error}.") from None
 
 
-def _scale(pattern: str, setting: Mapping[str, Any] | None) -> float | None:
-    """The factor of the learning rate, or None for frozen."""
-    for key in setting or ():
-        if key != "scale":
-            raise UserError(f"config.per_pattern: unknown setting {key!r} of {pattern!r}.{suggestion(key, ['scale'])}")
-    return None if setting is None else float(setting.get("scale", 1.0))
+def _check_settings(pattern: str, settings: Mapping[str, Any] | None, factory: Callable) -> None:
+    known = ["scale", *(key for key in inspect.signature(factory).parameters if key != "learning_rate")]
+    for key in settings or ():
+        if key not in known:
+            raise UserError(
+                f"config.per_pattern: unknown setting {key!r} of {pattern!r}.{suggestion(key, known)} "
+                f"There are scale, and the arguments of {_signature(factory)}."
+            )
 
 
 def _steps(value: Any, key: str, total: int, per_epoch: float) -> int:
@@ -157,15 +223,24 @@ def _call(factory: Callable, arguments: Mapping[str, Any], where: str) -> Any:
     signature = inspect.signature(factory)
     for key in arguments:
         if key not in signature.parameters:
-            known = ", ".join(signature.parameters)
-            raise UserError(
-                f"{where}.{key} is no argument of {factory.__name__}({known}).{suggestion(key, signature.parameters)}"
-            )
+            near = suggestion(key, signature.parameters)
+            raise UserError(f"{where}.{key} is no argument of {_signature(factory)}.{near}")
     try:
         signature.bind(**arguments)
     except TypeError as error:
-        raise UserError(f"{where}: {factory.__name__} {error}.") from None
+        raise UserError(f"{where}: {factory.__name__} {error}: {_signature(factory)}.") from None
     try:
         return factory(**arguments)
     except (TypeError, ValueError) as error:
         raise UserError(f"{where}: {factory.__name__} refuses its arguments: {error}") from None
+
+
+def _signature(factory: Callable) -> str:
+    """name(argument, argument=default, …), types left out."""
+    parts = []
+    for name, parameter in inspect.signature(factory).parameters.items():
+        default = parameter.default
+        plain = default is None or isinstance(default, bool | int | float | str)
+        shown = "" if default is inspect.Parameter.empty else f"={default!r}" if plain else "=…"
+        parts.append(name + shown)
+    return f"{factory.__name__}({', '.join(parts)})"

@@ -25,6 +25,7 @@ from llumi_jax.objectives import preference as objectives
 from llumi_jax.storage import checkpoints, files
 from llumi_jax.training import build, looks, loop, metrics, provenance, reference, sharding, step
 from llumi_jax.training.compiled import CompiledStep
+from llumi_jax.training.optimizer import check_lengths
 from llumi_jax.training.options import Options
 from llumi_jax.training.progress import Progress
 from llumi_jax.training.recipe import Recipe, Stage, to_config
@@ -361,6 +362,7 @@ class StageRun:
         """Returns the last state, and the best step where one is asked for."""
         recipe, stage, mesh = self.recipe, self.stage, self.shop.mesh
         total = self.total_steps(rows)
+        check_lengths(recipe.schedule, total, len(rows) / recipe.batch_rows)
         made = build.trainer(recipe, stage, start, mesh, total, len(rows) / recipe.batch_rows)
         saved = checkpoints.Checkpoints(self.folder / "checkpoints", recipe.keep_checkpoints)
         try:

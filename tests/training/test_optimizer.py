@@ -9,7 +9,16 @@ import pytest
 from llumi_jax.cli import UserError
 from llumi_jax.models import decoder, lora
 from llumi_jax.models.config import DecoderConfig
-from llumi_jax.training.optimizer import keep_finite, make_optimizer, make_schedule
+from llumi_jax.training.optimizer import (
+    check_lengths,
+    frozen_leaves,
+    keep_finite,
+    keep_frozen,
+    make_optimizer,
+    make_schedule,
+)
+from llumi_jax.training.state import TrainState
+from llumi_jax.training.step import make_step
 
 CONFIG = DecoderConfig("llama", 24, 16, 24, 2, 4, 2, 4)
 COSINE = {"name": "warmup_cosine_decay_schedule", "peak_value": 1e-3, "warmup_steps": 0.1}
@@ -84,6 +93,30 @@ def test_joined_schedules_follow_each_other():
     schedule = make_schedule(spec, 100, 10.0)
     expected = [0, 5e-4, 1e-3, 1e-3, 1e-3, 5e-4, 0, 0]
     np.testing.assert_allclose(lr_at(schedule, [0, 5, 10, 40, 70, 85, 100, 120]), expected, atol=1e-9)
+
+
+WSD = [{"name": "warmup_constant_schedule", "peak_value": 1.0, "warmup_steps": 10, "steps": 80}]
+DECAY = {"name": "linear_schedule", "init_value": 1.0, "end_value": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("spec", "total", "fits"),
+    [
+        (COSINE, 3, True),
+        ([*WSD, DECAY], 100, True),
+        ([*WSD, DECAY], 81, True),
+        ([*WSD, DECAY], 80, False),  # the decay would have no step
+        ([*WSD, {**DECAY, "steps": 20}], 100, True),
+        ([*WSD, {**DECAY, "steps": 20}], 99, False),
+        ([{**WSD[0], "steps": 0.8}, DECAY], 10, True),
+        ([{**WSD[0], "steps": "3 epochs"}, DECAY], 29, False),
+    ],
+)
+def test_parts_of_a_schedule_that_would_never_come(spec, total, fits):
+    if fits:
+        return check_lengths(spec, total, 10.0)
+    with pytest.raises(UserError, match=f"config.schedule: its parts take .* steps.*, the stage has {total}. Shorten"):
+        check_lengths(spec, total, 10.0)
 
 
 @pytest.mark.parametrize(
@@ -163,6 +196,18 @@ def test_the_learning_rate_follows_the_schedule():
         ({}, "config.optimizer.name='' is not in optax"),
         ({"name": "adamw", "weight_deacy": 0.1}, "weight_deacy is no argument of adamw.*Did you mean 'weight_decay'"),
         ({"name": "apply_if_finite"}, "config.optimizer.learning_rate is no argument of apply_if_finite"),
+        (
+            {"name": "adamw", "b3": 0.1},
+            r"b3 is no argument of adamw\(learning_rate, b1=0.9, b2=0.999, eps=1e-08, eps_root",
+        ),
+        (
+            {"name": "contrib.dpsgd"},
+            r"dpsgd missing a required argument: 'l2_norm_clip': dpsgd\(learning_rate, l2_norm",
+        ),
+        ({"name": "adamw", "learning_rate": 1.0}, "config.optimizer.learning_rate: it is the schedule's"),
+        ({"name": "lbfgs"}, "config.optimizer.name='lbfgs' asks for more than gradients and a schedule .*value_fn"),
+        ({"name": "contrib.momo"}, "config.optimizer.name='contrib.momo' asks for more than gradients"),
+        ({"name": "rprop"}, "config.optimizer.name='rprop' asks for more than gradients"),
     ],
 )
 def test_a_wrong_optimizer_says_what_is_wrong(spec, message):
@@ -226,6 +271,40 @@ def test_patterns_freeze_and_scale_and_the_first_match_wins():
             np.testing.assert_allclose(moved[name], (fast if "lora_b" in name else plain)[name], rtol=1e-5, atol=1e-6)
 
 
+def test_patterns_have_arguments_of_their_own():
+    """No weight decay on B, and another one on A."""
+    spec = {"name": "adamw", "weight_decay": 0.5}
+    patterns = (("lora_b", {"weight_decay": 0.0, "scale": 2.0}), (".*", {"weight_decay": 0.25}))
+    moved = by_path(after(make_optimizer(spec, make_schedule(CONSTANT, 9, 1), patterns, ADAPTER), ADAPTER))
+    b, a = (by_path(after(optax.adamw(lr, weight_decay=decay), ADAPTER)) for lr, decay in ((0.2, 0.0), (0.1, 0.25)))
+    for name in moved:
+        np.testing.assert_allclose(moved[name], (b if "lora_b" in name else a)[name], rtol=1e-5, atol=1e-6)
+
+
+def test_a_frozen_weight_keeps_its_bits():
+    """Also those of -0 and of numbers so small that an addition washes them out."""
+    small = np.float32([-0.0, 0.0, 1e-45, -1e-39, 1.1, -3e38])
+    tree = {"still": jnp.asarray(small), "half": jnp.asarray(small, jnp.bfloat16), "moved": jnp.ones(3)}
+    patterns = (("still|half", None), (".*", {}))
+    assert frozen_leaves(patterns, tree) == {"still": True, "half": True, "moved": False}
+    optimizer = make_optimizer(
+        {"name": "adamw", "weight_decay": 0.5, "clip_norm": 1.0}, make_schedule(CONSTANT, 9, 1), patterns, tree
+    )
+
+    def objective(params, frozen, rows):
+        total = sum(jnp.vdot(x.astype(jnp.float32), rows["x"][0]) for x in params.values() if x.shape == (3,))
+        return total, {"loss": (total, jnp.float32(1))}
+
+    run = make_step(objective, optimizer, optax.constant_schedule(0.1), 1)
+    run = jax.jit(keep_frozen(run, frozen_leaves(patterns, tree)), donate_argnums=0)
+    before = {name: np.asarray(array).tobytes() for name, array in tree.items()}
+    state = TrainState.create(tree, optimizer, 0)
+    for _ in range(3):
+        state, _ = run(state, None, {"tokens": jnp.ones((1, 1)), "x": jnp.ones((1, 3))})
+    after = {name: np.asarray(array).tobytes() for name, array in state.params.items()}
+    assert after["still"] == before["still"] and after["half"] == before["half"] and after["moved"] != before["moved"]
+
+
 def test_frozen_parameters_have_no_moments():
     made = make_optimizer({"name": "adamw"}, make_schedule(CONSTANT, 9, 1), (("lora_a", None), (".*", {})), ADAPTER)
     moments = [name for name in by_state_path(made.init(ADAPTER)) if "mu" in name]
@@ -241,6 +320,7 @@ def by_state_path(state) -> list[str]:
     [
         ((("lora_b", {}),), r"covers no parameter 'layers/attention/o/lora_a'. Add \('.\*', dict\(scale=1.0\)\)"),
         ((("lora_b", {"sclae": 2.0}), (".*", {})), "unknown setting 'sclae' of 'lora_b'. Did you mean 'scale'"),
+        ((("lora_b", {"weight_deacy": 2.0}), (".*", {})), "'weight_deacy' of 'lora_b'. .*'weight_decay'.* of adamw.l"),
         ((("lora_(", {}), (".*", {})), r"'lora_\(' is no regular expression"),
     ],
 )
