@@ -42,7 +42,7 @@ class Sides:
           RunFailure: the process ended with an error; its log is named.
         """
         self.workdir.mkdir(parents=True, exist_ok=True)
-        stem = self.workdir / f"{job.system}-{os.getpid()}"
+        stem = self.workdir.resolve() / f"{job.system}-{os.getpid()}"
         asked, answer, log = (stem.with_suffix(suffix) for suffix in (".job.json", ".out.json", ".log"))
         job.write(asked)
         answer.unlink(missing_ok=True)

@@ -19,6 +19,10 @@ from benchmarks.tables import Goal, Line
 from llumi_jax import cli
 from llumi_jax.cli import EXIT_FAILURE, EXIT_OK, RunFailure, UserError
 
+_SETTINGS = (
+    "param_dtype", "lora_rank", "threads", "warmup", "steps", "seed", "row_length", "batch_rows", "micro_rows",
+    "remat", "attention", "batch", "accumulate", "grouped", "checkpointing",
+)  # fmt: skip
 _PACKAGES = {"trl": "trl", "tunix": "tunix"}
 
 
@@ -57,8 +61,10 @@ def parser(objective: str, about: str | None) -> cli.Parser:
     out.add_argument("--json", metavar="FILE", help="one system: where its figures go")
     out.add_argument("--repeats", type=int, default=5, metavar="N", help="comparison: runs of each, the median counts")
     out.add_argument("--only", choices=SYSTEMS, action="append", help="comparison: these systems alone")
-    out.add_argument("--results", default=str(tables.RESULTS), metavar="DIR", help="comparison: JSON and chart go here")
-    out.add_argument("--workdir", default=str(ROOT / "runs" / "benchmarks"), metavar="DIR", help="models, pairs, logs")
+    out.add_argument(
+        "--results", default="benchmarks/results", metavar="DIR", help="comparison: JSON and chart go here"
+    )
+    out.add_argument("--workdir", default="runs/benchmarks", metavar="DIR", help="models, pairs, logs")
     out.add_argument("--fresh", action="store_true", help="comparison: forget what was measured before")
     out.add_argument("--retry", action="store_true", help="comparison: measure again what failed before")
     out.add_argument("--peak_tflops", type=float, metavar="X", help="the accelerator's dense peak, where unknown")
@@ -85,18 +91,17 @@ class Bench:
         """Both on a processor; on an accelerator bfloat16 alone."""
         if self.args.dtype:
             return (self.args.dtype,)
-        return ("bfloat16",) if tables.peak_of(measure.hardware()) else ("float32", "bfloat16")
+        return ("bfloat16",) if measure.accelerator() else ("float32", "bfloat16")
 
     def job(self, system: str, data: str, **settings: Any) -> Job:
         """A measurement with the command's flags, and `settings` over them."""
         args = self.args
-        names = ("param_dtype", "lora_rank", "threads", "warmup", "steps", "seed", "row_length", "batch_rows")
-        names += ("micro_rows", "remat", "attention", "batch", "accumulate", "grouped", "checkpointing")
-        given = {name: getattr(args, name) for name in names}
+        given: dict[str, Any] = {name: getattr(args, name) for name in _SETTINGS}
         given["dtype"] = self.dtypes[0]
         model = models.folder(args.model, self.workdir, args.seed)
-        files = {"pairs": str(self.pairs(data)), "model": str(model.resolve())}
-        return Job(system, self.objective, **files, data=data, **{**given, **settings})
+        return Job(
+            system, self.objective, str(self.pairs(data)), str(model.resolve()), data=data, **{**given, **settings}
+        )
 
     def pairs(self, data: str) -> Path:
         """The file of pairs, named after its content."""
@@ -184,13 +189,14 @@ def compare(
     bench: Bench,
     search: Callable[[Bench], list[Job]],
     plan: Callable[[Bench, Sequence[Line]], list[Job]],
-    goals: Sequence[Goal],
+    goals: Callable[[float | None], Sequence[Goal]],
 ) -> int:
     """Measures all systems, alternating; prints the table and the goals, writes JSON and chart.
 
     Args:
       search: jobs measured once, to find the peers' best settings.
       plan: the jobs of the comparison, made with what the search found.
+      goals: what is to be reached, given the accelerator's peak FLOP/s.
     """
     args, console = bench.args, Console(soft_wrap=True)
     hardware = measure.hardware(args.threads)
@@ -215,12 +221,12 @@ def compare(
         raise RunFailure("nothing could be measured; the lines above say why")
     console.print(tables.terminal(f"{bench.objective.upper()} on {hardware}", found, bench.objective, peak))
     console.print()
-    console.print(tables.goal_table(goals, found))
+    wanted = goals(peak)
+    console.print(tables.goal_table(wanted, found))
     _print_mfu(console, found, peak)
     _warn_of_sessions(console, results)
-    results.about["goals"] = [
-        dict(zip(("goal", "wanted", "found", "verdict"), g.row(found), strict=True)) for g in goals
-    ]
+    rows = (goal.row(found) for goal in wanted)
+    results.about["goals"] = [dict(zip(("goal", "wanted", "found", "verdict"), row, strict=True)) for row in rows]
     results.save()
     from benchmarks import charts
 

@@ -110,7 +110,8 @@ def _clock() -> Any:
 
     class Clock(TrainerCallback):
         def __init__(self) -> None:
-            self.memory, self.seconds, self.peak = measure.PeakMemory(), [], 0
+            self.memory, self.peak = measure.PeakMemory(), 0
+            self.seconds: list[float] = []
 
         def on_step_begin(self, args, state, control, **kwargs) -> None:
             self.memory.start()

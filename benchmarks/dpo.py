@@ -35,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
     flags.add_argument("--reference", choices=("live", "cached"), default="live", help="one system: its reference")
     args = flags.parse_args(argv)
     bench = Bench("dpo", args)
-    return command.compare(bench, search, plan, goals()) if args.compare else command.one(bench)
+    return command.compare(bench, search, plan, goals) if args.compare else command.one(bench)
 
 
 def search(bench: Bench) -> list[Job]:
@@ -77,9 +77,19 @@ def _trl_layouts(tried: Sequence[Line], dtype: str) -> list[dict]:
     return [default] if chosen == default else [default, chosen]
 
 
-def goals() -> list[Goal]:
-    """What design and issue ask for, TRL at the fastest of its settings."""
+def goals(peak: float | None = None) -> list[Goal]:
+    """What is to be reached, TRL at the fastest of its settings.
+
+    Args:
+      peak: the accelerator's FLOP/s; None = a processor.
+    """
     f32, bf16 = {"dtype": "float32"}, {"dtype": "bfloat16"}
+    if peak is not None:
+        mfu = lambda found: _useful(found, "bfloat16", peak)
+        return [
+            Goal("MFU, bfloat16, live reference", 0.45, mfu, percent=True),
+            Goal("bfloat16, live reference, x TRL", 1, lambda found: _ratio(found, bf16, "live")),
+        ]
     return [
         Goal("float32, live reference, x TRL", 8, lambda found: _ratio(found, f32, "live")),
         Goal("float32, cached reference, x TRL", 8, lambda found: _ratio(found, f32, "cached")),
@@ -107,9 +117,9 @@ def _memory(found: Sequence[Line], dtype: str) -> float | None:
     return mine.memory_mb / trl.memory_mb if mine and trl else None
 
 
-def _useful(found: Sequence[Line], dtype: str) -> float | None:
+def _useful(found: Sequence[Line], dtype: str, peak: float | None = None) -> float | None:
     mine = fastest(found, "llumi_jax", data=_SET, reference="live", dtype=dtype)
-    return mine.utilisation(None) if mine else None
+    return mine.utilisation(peak) if mine else None
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -54,8 +54,8 @@ def parser() -> cli.Parser:
     flags.add_argument("--row_length", type=int, default=1024, help="longer pairs are left out on both sides")
     flags.add_argument("--max_prompt_tokens", type=int, default=512)
     flags.add_argument("--threads", type=int, default=os.cpu_count() or 1, metavar="N")
-    flags.add_argument("--results", default=str(tables.RESULTS), metavar="DIR")
-    flags.add_argument("--workdir", default=str(tables.ROOT / "runs" / "learning_curve"), metavar="DIR")
+    flags.add_argument("--results", default="benchmarks/results", metavar="DIR")
+    flags.add_argument("--workdir", default="runs/learning_curve", metavar="DIR")
     flags.add_argument("--fresh", action="store_true", help="forget the curves of earlier runs")
     return flags
 
@@ -63,7 +63,7 @@ def parser() -> cli.Parser:
 def main(argv: Sequence[str]) -> None:
     args = parser().parse_args(argv)
     command.check_package(args.trl_python, "trl", "--trl_python")
-    console, workdir = Console(soft_wrap=True), Path(args.workdir)
+    console, workdir = Console(soft_wrap=True), Path(args.workdir).resolve()
     workdir.mkdir(parents=True, exist_ok=True)
     prepared = prepare(args, workdir)
     console.print(
@@ -83,7 +83,7 @@ def main(argv: Sequence[str]) -> None:
         text = json.dumps({"about": about, "summary": summary(runs), "runs": runs}, indent=1)
         path.write_text(text + "\n")
     console.print(_table(runs))
-    console.print(_verdict(summary(runs)))
+    console.print(verdict(summary(runs)))
     draw(runs, path.with_suffix(".png"))
     console.print(f"written: {path} and {path.with_suffix('.png').name}")
 
@@ -221,7 +221,8 @@ def _steps(runs: Sequence[Mapping[str, Any]], system: str, seed: int) -> list[di
     return next(run["steps"] for run in runs if run["system"] == system and run["seed"] == seed)
 
 
-def _verdict(found: Mapping[str, Any]) -> str:
+def verdict(found: Mapping[str, Any]) -> str:
+    """The summary as a sentence."""
     if not found:
         return "no seed has both systems"
     error = found["standard_error"]
@@ -235,16 +236,36 @@ def _verdict(found: Mapping[str, Any]) -> str:
     )
 
 
-def _table(runs: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for name in ("system", "seed", "loss", "held-out margin", "held-out accuracy", "pairs/s", "memory"):
-        table.add_column(name, justify="left" if name == "system" else "right")
+_COLUMNS = ("system", "seed", "loss", "held-out margin", "held-out accuracy", "pairs/s", "memory")
+
+
+def _cells(runs: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
     for run in runs:
         last, held = run["steps"][-1], run["held_out"][-1]
         figures = (f"{run['units_per_s']:.3f}", f"{run['peak_mb']:,.0f} MB")
         values = (f"{last['loss']:.4f}", f"{held['margin']:+.4f}", f"{held['accuracy']:.1%}")
-        table.add_row(tables.NAMES[run["system"]], str(run["seed"]), *values, *figures)
+        yield (tables.NAMES[run["system"]], str(run["seed"]), *values, *figures)
+
+
+def _table(runs: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in _COLUMNS:
+        table.add_column(name, justify="left" if name == "system" else "right")
+    for row in _cells(runs):
+        table.add_row(*row)
     return table
+
+
+def markdown(values: Mapping[str, Any]) -> str:
+    """The results for the docs."""
+    runs, about = values["runs"], values["about"]
+    head = (
+        f"{runs[0]['hardware']}; {about['base']}, rank {about['rank']} on {about['targets']}, {about['steps']} steps "
+        f"of {about['batch']} pairs of `{about['pairs']}`, {about['held_out']} held-out pairs at most."
+    )
+    rows = [_COLUMNS, ("---",) * len(_COLUMNS), *_cells(runs)]
+    table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    return f"{head}\n\n{table}\n\n{verdict(values['summary'])}\n"
 
 
 def draw(runs: Sequence[Mapping[str, Any]], path: Path) -> None:

@@ -69,7 +69,7 @@ def thread_environment(count: int) -> dict[str, str]:
 
 def hardware(threads: int | None = None) -> str:
     """The accelerator's name, else the processor's with the cores that are used."""
-    return _gpu() or f"{_processor()}, {threads or os.cpu_count()} cores"
+    return accelerator() or f"{_processor()}, {threads or os.cpu_count()} cores"
 
 
 def slug(name: str) -> str:
@@ -77,7 +77,8 @@ def slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
-def _gpu() -> str:
+def accelerator() -> str:
+    """The first GPU's name, or nothing."""
     query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
     try:
         done = subprocess.run(query, capture_output=True, text=True, timeout=20)

@@ -170,7 +170,7 @@ class _Timed:
         from llumi_jax.training import build
 
         job, memory = self.job, measure.PeakMemory()
-        base = _weights(job, self.config, self.mesh)
+        base = weights(job, self.config, self.mesh)
         start = self._start(base)
         frozen = {"base": base if job.lora_rank else None, "reference": None}
         inputs, sweep, sweep_peak = self.rows, None, 0
@@ -297,7 +297,7 @@ class _Sweep:
         from llumi_jax.training import reference
 
         rows, began = self.timed.rows, time.perf_counter()
-        logps = reference.sweep(scratch / "reference.npy", "", rows, self._compute, self.timed.job.micro_rows)
+        logps = reference.sweep(scratch / "reference.npy", {}, rows, self._compute, self.timed.job.micro_rows)
         self.seconds = time.perf_counter() - began
         return reference.RowsWithReference(rows, logps)
 
@@ -312,7 +312,7 @@ class _Sweep:
         return np.asarray(jax.device_get(self._logps(self.start, self.frozen, on_device, slots=slots)))
 
 
-def _weights(job: Job, config: Any, mesh: Any) -> Any:
+def weights(job: Job, config: Any, mesh: Any) -> Any:
     """The folder's weights on the mesh; without any, drawn there."""
     import jax
 

@@ -54,7 +54,8 @@ def independent(seed: int, count: int) -> list[Pair]:
 
 def threads(seed: int, count: int) -> list[Pair]:
     """Pairs of threads with five replies and four pairs each; the last thread is cut off at `count`."""
-    source, made = _Source(seed), []
+    source = _Source(seed)
+    made: list[Pair] = []
     while len(made) < count:
         post = source.ids(POST)
         good = [source.ids(CHOSEN) for _ in range(2)]
@@ -104,7 +105,10 @@ def shared_tokens(pairs: Sequence[Pair]) -> int:
 
 def read(path: Path) -> list[Pair]:
     """Reads a file of pairs. Raises ValueError, naming what is wrong, where it is none."""
-    values: Any = json.loads(path.read_text())
+    try:
+        values: Any = json.loads(path.read_text())
+    except ValueError:
+        raise ValueError("no JSON, and a list of pairs is needed") from None
     if not isinstance(values, list) or not values:
         raise ValueError("a list of pairs is needed")
     for number, pair in enumerate(values):

@@ -35,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
     flags.add_argument("--packing", action="store_true", help="one system: TRL packs its rows")
     args = flags.parse_args(argv)
     bench = Bench("sft", args)
-    return command.compare(bench, search, plan, goals()) if args.compare else command.one(bench)
+    return command.compare(bench, search, plan, goals) if args.compare else command.one(bench)
 
 
 def search(bench: Bench) -> list[Job]:
@@ -64,8 +64,17 @@ def _of(bench: Bench, system: str, data: str, **settings) -> list[Job]:
     return [bench.job(system, data, **settings)] if bench.has(system) else []
 
 
-def goals() -> list[Goal]:
-    """What the issue asks for, and the same against whatever is TRL's fastest."""
+def goals(peak: float | None = None) -> list[Goal]:
+    """What is to be reached: against TRL's packed rows, and against whatever is its fastest.
+
+    Args:
+      peak: the accelerator's FLOP/s; None = a processor.
+    """
+    if peak is not None:
+        return [
+            Goal("MFU, bfloat16", 0.5, lambda found: _useful(found, peak), percent=True),
+            Goal("bfloat16, x TRL's packed SFT", 1, lambda found: _ratio(found, "bfloat16", packing=True)),
+        ]
     return [
         Goal("float32, x TRL's packed SFT", 2, lambda found: _ratio(found, "float32", packing=True)),
         Goal("float32, x TRL's fastest SFT", 2, lambda found: _ratio(found, "float32")),
@@ -78,6 +87,11 @@ def _ratio(found: Sequence[Line], dtype: str, **theirs) -> float | None:
     mine = fastest(found, "llumi_jax", data=_SET, **own)
     trl = fastest(found, "trl", data=_SET, dtype=dtype, **theirs)
     return mine.rate / trl.rate if mine and trl else None
+
+
+def _useful(found: Sequence[Line], peak: float) -> float | None:
+    mine = fastest(found, "llumi_jax", data=_SET, dtype="bfloat16")
+    return mine.utilisation(peak) if mine else None
 
 
 if __name__ == "__main__":

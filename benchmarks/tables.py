@@ -162,14 +162,26 @@ def section(name: str, results: Path = RESULTS) -> str:
     """Markdown of all results of one benchmark, a part for each machine; empty where there are none."""
     parts = []
     for path in sorted(results.glob(f"{name}_*.json")):
-        values = json.loads(path.read_text())
-        found, about = lines(values["runs"]), values["about"]
-        if found:
-            picture = f"\n![{name}](../benchmarks/results/{path.stem}.png)\n" * path.with_suffix(".png").exists()
-            versions = ", ".join(sorted({line.figures["version"] for line in found}))
-            head = f"{about['hardware']}; {about['pairs_used']} pairs of each set; {versions}."
-            parts.append(f"{head}\n\n{markdown(found, name, about.get('peak_flops_per_s'))}{picture}")
+        picture = f"\n![{name}](../benchmarks/results/{path.stem}.png)\n" * path.with_suffix(".png").exists()
+        if text := _of_curves(path) if name == "learning_curve" else _of_speeds(path, name):
+            parts.append(text + picture)
     return "\n".join(parts)
+
+
+def _of_speeds(path: Path, objective: str) -> str:
+    values = json.loads(path.read_text())
+    found, about = lines(values["runs"]), values["about"]
+    if not found:
+        return ""
+    versions = ", ".join(sorted({line.figures["version"] for line in found}))
+    head = f"{about['hardware']}; {about['pairs_used']} pairs of each set; {versions}."
+    return f"{head}\n\n{markdown(found, objective, about.get('peak_flops_per_s'))}"
+
+
+def _of_curves(path: Path) -> str:
+    from benchmarks import learning_curve
+
+    return learning_curve.markdown(json.loads(path.read_text()))
 
 
 def fill(text: str, results: Path = RESULTS) -> str:

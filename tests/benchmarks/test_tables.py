@@ -115,6 +115,21 @@ def test_docs_are_filled_from_results_and_emptied_without_them(tmp_path):
     assert header.count("|") == rule.count("|") == len(tables.COLUMNS) + 1
 
 
+def test_an_accelerator_is_judged_by_its_peak(tmp_path):
+    rates = {job("llumi_jax", dtype="bfloat16"): [3.0], job("trl", dtype="bfloat16"): [1.0]}
+    found = tables.lines(measured(tmp_path, rates).records)
+    rows = [goal.row(found)[1:] for goal in dpo.goals(peak=100e9)]
+    assert rows == [(">= 45%", "50%", "reached"), (">= 1.00", "3.00", "reached")]
+    assert sft.goals(peak=200e9)[0].row(found)[1:] == (">= 50%", "25%", "missed")
+
+
+def test_the_docs_of_this_project_are_up_to_date():
+    """What `python -m benchmarks.tables` would write is what stands there."""
+    text = (tables.ROOT / "docs" / "benchmarks.md").read_text()
+    assert text.count("<!-- results:") == text.count("<!-- end -->") == 3
+    assert tables.fill(text) == text
+
+
 def test_the_terminal_shows_every_line(tmp_path):
     found = tables.lines(measured(tmp_path, {job("llumi_jax"): [3.0], job("tunix"): [0.5]}).records)
     console = quiet()
