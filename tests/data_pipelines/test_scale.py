@@ -206,6 +206,9 @@ def interrupted(folder: Path, parts, plan: Plan, patch: pytest.MonkeyPatch, at: 
         scale.build(parts, plan, folder, 1)
 
 
+TASKS = 6 + 1 + 1 + 1  # Six files are read; one partition is joined, asked and cleaned.
+
+
 @pytest.fixture
 def tasks(monkeypatch):
     """Names of the tasks that run."""
@@ -230,12 +233,12 @@ CHANGES = {
 def test_a_build_goes_on_only_with_what_is_its_own(tmp_path, files, monkeypatch, tasks, change):
     parts = sources.parts("reddit_dump", files, 1)
     interrupted(tmp_path / "un", parts, plan_for(), monkeypatch)
-    assert len(tasks) == 6 + 1 + 1 + 1
+    assert len(tasks) == TASKS
     tasks.clear()
     changes, again = CHANGES[change]
     plan = replace(plan_for(), **changes)
     found = scale.build(parts, plan, tmp_path / "un", 1)
-    assert len(tasks) == again * 9
+    assert len(tasks) == again * TASKS
     assert say(found) == say(in_memory(parts, plan))
 
 
@@ -247,7 +250,7 @@ def test_a_file_that_changed_is_read_again(tmp_path, monkeypatch, tasks):
         file.write(json.dumps(corpus.comment("new", "p1", 99)) + "\n")
     parts = sources.parts("reddit_dump", files, 1)
     assert say(scale.build(parts, plan_for(), tmp_path / "un", 1)) == say(in_memory(parts, plan_for()))
-    assert len(tasks) == 8
+    assert len(tasks) == TASKS
 
 
 @pytest.mark.parametrize("killed_after", range(6))
@@ -322,10 +325,10 @@ def test_the_command_writes_within(tmp_path, files, monkeypatch, tasks):
     monkeypatch.setattr(storage, "write", stopped)
     with pytest.raises(KeyboardInterrupt):
         build.main(argv)
-    assert len(tasks) == 8 and handlers != [signal.SIG_DFL]
+    assert len(tasks) == TASKS and handlers != [signal.SIG_DFL]
     monkeypatch.setattr(storage, "write", lambda *args: None)
     build.main(argv)
-    assert len(tasks) == 8
+    assert len(tasks) == TASKS
 
 
 def test_a_card_is_that_of_its_dataset_whenever_a_build_is_killed(tmp_path, files, monkeypatch):
