@@ -11,7 +11,7 @@ from llumi_jax import prompts
 from llumi_jax.data.dataset import Thread
 from llumi_jax.inference.engine import Engine, Request
 from llumi_jax.inference.sampling import Sampling
-from llumi_jax.models import lora
+from llumi_jax.models import lora, quantization
 from llumi_jax.storage import checkpoints
 from llumi_jax.training import build, sharding
 from llumi_jax.training.recipe import Recipe
@@ -74,4 +74,6 @@ class Answers:
 
     def _engine(self, params: Any) -> Engine:
         tokenizer = self._base.tokenizer
+        if quantization.is_quantized(params):  # the engine writes with weights in floating point
+            params = quantization.dequantize(params, self._recipe.param_dtype)
         return Engine(self._base.config, params, tokenizer, [prompts.end_of_turn_id(tokenizer)])

@@ -1,6 +1,7 @@
 """Trains the stages of a config: python -m llumi_jax.train --config configs/quickstart.py --workdir runs/quickstart"""
 
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import os
@@ -232,15 +233,25 @@ def _run_stages(shop: Any) -> None:
 
 def _load_base(recipe: Any, mesh: Any) -> Any:
     """Loads the base onto the mesh; where all weights are trained, each stage asks for a fresh copy."""
+    import jax
+    import numpy as np
+
     from llumi_jax.interchange import sources
+    from llumi_jax.models import quantization
     from llumi_jax.training import sharding
     from llumi_jax.training.stage import Base
 
     spec = recipe.init_from or recipe.base
     config = sources.load_config(spec)
     places = sharding.tree_shardings(sources.abstract_params(config, recipe.param_dtype), mesh)
+    if recipe.base_quantization:  # read on the host: unpacked, it may be more than the devices hold
+        here = jax.sharding.SingleDeviceSharding(jax.local_devices(backend="cpu")[0])
+        places = jax.tree.map(lambda _: here, places)
     load = functools.partial(sources.load_model, spec, dtype=recipe.param_dtype, shardings=places)
     model = load()
+    if recipe.base_quantization:
+        packed = quantization.quantize(jax.tree.map(np.asarray, model.params))
+        model = dataclasses.replace(model, params=sharding.place(packed, mesh))
     adapter = None if model.lora is None else (model.lora, model.lora_config)
     if adapter and recipe.lora is None:
         raise cli.UserError(

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, Int
 
-from llumi_jax.models import attention
+from llumi_jax.models import attention, quantization
 from llumi_jax.models.config import DecoderConfig
 from llumi_jax.models.partitioning import BATCH_AXES, constrain, current_mesh, partition_spec
 
@@ -51,7 +51,10 @@ class RMSNorm(nn.Module):
 
 
 class Projection(nn.Module):
-    """x @ W (+ bias) (+ scale * (x @ A) @ B where the "lora" collection holds this projection)."""
+    """x @ W (+ bias) (+ scale * (x @ A) @ B where the "lora" collection holds this projection).
+
+    W may be of 8 bits, with a scale for each output beside it: `quantization.quantize`.
+    """
 
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
@@ -71,7 +74,10 @@ class Projection(nn.Module):
             out_axis=tuple(range(len(self.inputs), len(self.inputs + self.outputs))),
         )
         kernel = self.param("kernel", init, self.inputs + self.outputs)
-        y = jax.lax.dot_general(x, kernel.astype(self.dtype), (over(len(self.inputs)), ((), ())))
+        if self.has_variable("params", "kernel_scale"):
+            y = quantization.matmul(x, kernel, self.get_variable("params", "kernel_scale"), len(self.inputs))
+        else:
+            y = jax.lax.dot_general(x, kernel.astype(self.dtype), (over(len(self.inputs)), ((), ())))
         if self.bias:
             y += self.param("bias", nn.initializers.zeros, self.outputs).astype(self.dtype)
         if self.has_variable("lora", "lora_a"):

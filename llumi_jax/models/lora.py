@@ -1,6 +1,7 @@
 """Low-rank adapters (LoRA, arXiv:2106.09685) as a second tree beside frozen weights."""
 
 import dataclasses
+import re
 from typing import Any
 
 import jax
@@ -12,9 +13,28 @@ TARGETS = ("q", "k", "v", "o", "gate", "up", "down")
 _OWNER = {name: "attention" if name in ("q", "k", "v", "o") else "mlp" for name in TARGETS}
 
 
+def _matching(pattern: str) -> list[str]:
+    """The targets that a name or a regular expression stands for.
+
+    Raises:
+      ValueError: it stands for none.
+    """
+    try:
+        found = [t for t in TARGETS if t == pattern or re.fullmatch(pattern, f"{_OWNER[t]}/{t}")]
+    except re.error as error:
+        raise ValueError(f"lora: target {pattern!r} is no regular expression: {error}") from None
+    if not found:
+        known = ", ".join(f"{_OWNER[t]}/{t}" for t in TARGETS)
+        raise ValueError(f"lora: target {pattern!r} matches nothing; targets among {', '.join(TARGETS)} ({known})")
+    return found
+
+
 @dataclasses.dataclass(frozen=True)
 class LoraConfig:
-    """W' = W + scale * A @ B, with scale = alpha / rank, or alpha / sqrt(rank) for rsLoRA (arXiv:2312.03732)."""
+    """W' = W + scale * A @ B, with scale = alpha / rank, or alpha / sqrt(rank) for rsLoRA (arXiv:2312.03732).
+
+    `targets` may be given as regular expressions of "attention/q" and its like; what they match stands there then.
+    """
 
     rank: int = 16
     alpha: float = 32.0
@@ -22,9 +42,9 @@ class LoraConfig:
     targets: tuple[str, ...] = TARGETS
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "targets", tuple(self.targets))
-        unknown = set(self.targets) - set(TARGETS)
-        if self.rank < 1 or not self.targets or unknown:
+        named = [name for pattern in self.targets for name in _matching(pattern)]
+        object.__setattr__(self, "targets", tuple(dict.fromkeys(named)))
+        if self.rank < 1 or not self.targets:
             raise ValueError(f"lora: rank >= 1 and targets among {', '.join(TARGETS)} are needed, got {self}")
 
     @property

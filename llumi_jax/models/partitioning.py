@@ -45,6 +45,7 @@ def logical_axes(path: tuple[str, ...]) -> tuple[str, ...]:
         return (*layers, "embed")
     inputs, outputs = _PROJECTIONS[owner]
     axes = {"kernel": (*inputs, *outputs), "bias": outputs, "lora_a": (*inputs, "rank"), "lora_b": ("rank", *outputs)}
+    axes["kernel_scale"] = outputs
     return (*layers, *axes[leaf])
 
 

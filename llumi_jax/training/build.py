@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from llumi_jax.models import attention, lora
+from llumi_jax.models import attention, lora, quantization
 from llumi_jax.models.config import DecoderConfig
 from llumi_jax.models.decoder import Decoder, abstract_params
 from llumi_jax.training import moving, norms, sharding, step
@@ -38,7 +38,8 @@ def decoder(recipe: Recipe, config: DecoderConfig) -> Decoder:
 
 def abstract_base(recipe: Recipe, config: DecoderConfig) -> Any:
     """Shapes and dtypes of the base's weights."""
-    return abstract_params(config, jnp.dtype(recipe.param_dtype))
+    whole = abstract_params(config, jnp.dtype(recipe.param_dtype))
+    return jax.eval_shape(quantization.quantize, whole) if recipe.base_quantization else whole
 
 
 def abstract_trained(recipe: Recipe, config: DecoderConfig) -> Any:

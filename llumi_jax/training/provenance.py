@@ -19,6 +19,7 @@ _NAMES = {
     "lora": "config.lora",
     "dtype": "config.dtype",
     "param_dtype": "config.param_dtype",
+    "base_quantization": "config.base_quantization",
     "prompt_version": "prompt wording (its version)",
     "chat_template": "chat template",
     "tokenizer": "tokenizer",

@@ -72,6 +72,7 @@ class Recipe:
     )  # None = all weights are trained
     dtype: str = "float32"  # of computation
     param_dtype: str = "float32"  # of the frozen base, or of all weights where they are trained
+    base_quantization: str = ""  # models.quantization.METHODS: fewer bits for the frozen base; "" = param_dtype
     remat: str = "none"  # models.decoder.REMAT_POLICIES
     scan_layers: bool = True  # one layer is compiled and run L times; False compiles all of them: slower to start
     attention: str = "auto"  # models.attention.BACKENDS
@@ -237,13 +238,17 @@ def _one_of(key: str, value: str, allowed: tuple[str, ...]) -> None:
 
 
 def _check(recipe: Recipe) -> None:
-    from llumi_jax.models import attention, decoder  # imports jax: only once the keys are known to be right
+    from llumi_jax.models import attention, decoder, quantization  # imports jax: once the keys are known to be right
     from llumi_jax.objectives import checks
 
     if not recipe.stages:
         raise UserError("config.stages is empty: name at least one stage.")
     _one_of("config.remat", recipe.remat, tuple(decoder.REMAT_POLICIES))
     _one_of("config.attention", recipe.attention, ("auto", *attention.BACKENDS))
+    if recipe.base_quantization:
+        _one_of("config.base_quantization", recipe.base_quantization, quantization.METHODS)
+        if recipe.lora is None:
+            raise UserError(f"config.base_quantization={recipe.base_quantization!r} needs config.lora: a frozen base.")
     for key in ("dtype", "param_dtype"):
         _one_of(f"config.{key}", getattr(recipe, key), ("float32", "bfloat16"))
     for stage in recipe.stage.values():

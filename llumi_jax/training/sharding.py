@@ -63,6 +63,15 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
+def place(tree: Any, mesh: Mesh) -> Any:
+    """Puts a tree of weights that every host holds onto the mesh."""
+
+    def put(host: np.ndarray, where: NamedSharding) -> jax.Array:
+        return jax.make_array_from_callback(host.shape, where, lambda index: host[index])
+
+    return jax.tree.map(put, tree, tree_shardings(tree, mesh))
+
+
 def to_device(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
     """Makes global arrays from this process's rows of a batch."""
     sharding = NamedSharding(mesh, PartitionSpec(BATCH_AXES))

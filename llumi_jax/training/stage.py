@@ -204,6 +204,8 @@ class StageRun:
         """The weights that log-probabilities come from. An adapter of A = 0 is the base, whatever its B."""
         recipe, plain = self.recipe, self.lora_config is not None and _is_plain(start)
         found = {"base": self.shop.base.identity, "dtype": recipe.dtype, "param_dtype": recipe.param_dtype}
+        if recipe.base_quantization:
+            found["base_quantization"] = recipe.base_quantization
         found["start"] = "the base" if plain else checkpoints.tree_sha256(start)
         return found if plain or not self.lora_config else {**found, "lora": self.lora_config.to_dict()}
 

@@ -42,7 +42,7 @@ def test_settings_survive_json():
 
 @pytest.mark.parametrize("wrong", [{"rank": 0}, {"targets": ()}, {"targets": ("q", "w")}])
 def test_impossible_settings_are_refused(wrong):
-    with pytest.raises(ValueError, match="lora: rank >= 1 and targets among q, k, v, o, gate, up, down"):
+    with pytest.raises(ValueError, match="lora: .*targets among q, k, v, o, gate, up, down"):
         LoraConfig(**wrong)
 
 
@@ -118,3 +118,25 @@ def test_merge_keeps_the_kernels_dtype_and_adds_before_rounding():
     exact = kernel.astype(np.float64) + np.einsum("lfr,lrd->lfd", a, b)
     assert merged.dtype == jnp.bfloat16
     np.testing.assert_array_equal(merged, exact.astype(np.float32).astype(jnp.bfloat16))
+
+
+@pytest.mark.parametrize(
+    ("targets", "found"),
+    [
+        (("v", "q"), ("v", "q")),
+        (("attention/.*",), ("q", "k", "v", "o")),
+        ((".*/(gate|up)", "q"), ("gate", "up", "q")),
+        (("mlp/.*", "down"), ("gate", "up", "down")),
+        ((".*",), lora.TARGETS),
+    ],
+)
+def test_targets_by_pattern(targets, found):
+    made = lora.LoraConfig(targets=targets)
+    assert made.targets == found
+    assert lora.LoraConfig.from_dict(made.to_dict()) == made == lora.LoraConfig(targets=found)
+
+
+@pytest.mark.parametrize("targets", [(), ("w",), ("attention/x",), ("q", "("), ("",)])
+def test_targets_that_are_none(targets):
+    with pytest.raises(ValueError, match="lora: .*target"):
+        lora.LoraConfig(targets=targets)
