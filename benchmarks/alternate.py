@@ -24,6 +24,8 @@ from llumi_jax.cli import RunFailure
 ROOT = Path(__file__).parents[1]
 _MODULES = {"llumi_jax": "benchmarks.ours", "trl": "benchmarks.trl_side", "tunix": "benchmarks.tunix_side"}
 
+_ALL_OF_IT = " (all of it: "
+
 Record = dict[str, Any]  # {"job", "name", "repeat", "session", "wall_s", and the side's figures or "failed"}
 Runner = Callable[[Job], Record]
 
@@ -53,7 +55,7 @@ class Sides:
                 command, cwd=ROOT, env=environment(job.threads, self.workdir), stdout=said, stderr=said
             )
         if done.returncode or not answer.exists():
-            raise RunFailure(f"{job.system}, {job.name}: {last_line(log) or 'it said nothing'} (all of it: {log})")
+            raise RunFailure(f"{job.system}, {job.name}: {last_line(log) or 'it said nothing'}{_ALL_OF_IT}{log})")
         return json.loads(answer.read_text())
 
 
@@ -128,7 +130,7 @@ def alternate(plan: Sequence[Job], repeats: int, run: Runner, results: Results, 
             figures = run(job)
         except RunFailure as error:
             console.print(f"      failed: {error}", style="red")
-            figures = {"failed": str(error)}
+            figures = {"failed": str(error).split(_ALL_OF_IT)[0]}  # results are shared, the log's place is not
         else:
             console.print(f"      {figures['units_per_s']:.2f}/s, peak {figures['peak_mb']:,.0f} MB", style="dim")
         results.add(job, repeat, figures, time.perf_counter() - began)

@@ -34,6 +34,7 @@ def parser(objective: str, about: str | None) -> cli.Parser:
     what.add_argument("--pairs", metavar="FILE", help="pairs of token ids (default: made, see benchmarks.pairs)")
     what.add_argument("--set", choices=tuple(pairs.SETS), default="independent", help="one system: which set is made")
     what.add_argument("--pairs_used", type=int, default=0, metavar="N", help="an even part of the set; 0 = all 256")
+    what.add_argument("--peer_pairs", type=int, default=0, metavar="N", help="the same for the peers; 0 = --pairs_used")
     what.add_argument("--model", choices=tuple(models.SIZES), default="small", help="random weights of this size")
     what.add_argument("--dtype", choices=("float32", "bfloat16"), help="of computation (default: float32; GPU: bf16)")
     what.add_argument("--param_dtype", choices=("float32", "bfloat16"), default="float32", help="of trained weights")
@@ -48,6 +49,7 @@ def parser(objective: str, about: str | None) -> cli.Parser:
     sides.add_argument("--tunix_python", metavar="PYTHON", help="interpreter of an environment with google-tunix")
     rows = flags.add_argument_group("llumi_jax's rows")
     rows.add_argument("--row_length", type=int, default=1024, metavar="T")
+    rows.add_argument("--thread_row_length", type=int, default=2048, metavar="T", help="comparison: of the threads")
     rows.add_argument("--batch_rows", type=int, default=4, metavar="B")
     rows.add_argument("--micro_rows", type=int, default=2, metavar="B")
     rows.add_argument("--remat", default="attention")
@@ -98,14 +100,25 @@ class Bench:
         args = self.args
         given: dict[str, Any] = {name: getattr(args, name) for name in _SETTINGS}
         given["dtype"] = self.dtypes[0]
+        if data == "threads" and args.compare and system == "llumi_jax":
+            # Whole threads fill longer rows better; a forward pass keeps its tokens.
+            longer = max(1, args.thread_row_length // args.row_length)
+            given["row_length"] = args.row_length * longer
+            given |= {name: max(1, given[name] // longer) for name in ("batch_rows", "micro_rows")}
         model = models.folder(args.model, self.workdir, args.seed)
         return Job(
-            system, self.objective, str(self.pairs(data)), str(model.resolve()), data=data, **{**given, **settings}
+            system,
+            self.objective,
+            str(self.pairs(data, system)),
+            str(model.resolve()),
+            data=data,
+            **{**given, **settings},
         )
 
-    def pairs(self, data: str) -> Path:
+    def pairs(self, data: str, system: str) -> Path:
         """The file of pairs, named after its content."""
         args = self.args
+        used = args.peer_pairs if system != "llumi_jax" and args.peer_pairs else args.pairs_used
         if args.pairs:
             try:
                 found = pairs.read(Path(args.pairs))
@@ -114,7 +127,7 @@ class Bench:
             stem = Path(args.pairs).stem
         else:
             found, stem = pairs.SETS[data](args.seed, 256), data
-        text = json.dumps(pairs.representative(found, args.pairs_used))
+        text = json.dumps(pairs.representative(found, used))
         self.workdir.mkdir(parents=True, exist_ok=True)
         path = self.workdir / f"{stem}-{hashlib.sha256(text.encode()).hexdigest()[:8]}.json"
         path.write_text(text)
@@ -199,6 +212,10 @@ def compare(
       goals: what is to be reached, given the accelerator's peak FLOP/s.
     """
     args, console = bench.args, Console(soft_wrap=True)
+    if args.pairs:
+        raise UserError(
+            "--pairs is for one system: the comparison makes its sets itself. Leave out --compare or --pairs."
+        )
     hardware = measure.hardware(args.threads)
     size = "" if args.model == "small" else f"_{args.model}"
     stem = f"{bench.objective}_{measure.slug(hardware)}{size}"
@@ -207,8 +224,8 @@ def compare(
         results.forget_failures()
     sides = bench.sides()
     peak = _peak(args, hardware)
-    used = args.pairs_used or "all"
-    results.about = {"hardware": hardware, "model": args.model, "pairs_used": used, "peak_flops_per_s": peak}
+    used = {"pairs_used": args.pairs_used or "all", "peer_pairs": args.peer_pairs or args.pairs_used or "all"}
+    results.about = {"hardware": hardware, "model": args.model, "peak_flops_per_s": peak, **used}
     if tried := search(bench):
         console.print("Settings of the peers, once each", style="bold")
         alternate.alternate(tried, 1, sides.run, results, console)

@@ -174,7 +174,8 @@ def _of_speeds(path: Path, objective: str) -> str:
     if not found:
         return ""
     versions = ", ".join(sorted({line.figures["version"] for line in found}))
-    head = f"{about['hardware']}; {about['pairs_used']} pairs of each set; {versions}."
+    part = "" if about["pairs_used"] == about["peer_pairs"] else f" (the peers: {about['peer_pairs']}, evenly chosen)"
+    head = f"{about['hardware']}; {about['pairs_used']} pairs of each set{part}; {versions}."
     return f"{head}\n\n{markdown(found, objective, about.get('peak_flops_per_s'))}"
 
 

@@ -131,6 +131,8 @@ def _clock(job: Job) -> Any:
             if state.global_step == job.warmup:
                 self.memory.start()
                 self._wait()
+                if torch.cuda.is_available():
+                    torch.cuda.reset_peak_memory_stats()
                 self.began = time.perf_counter()
 
         def on_step_end(self, args, state, control, **kwargs) -> None:

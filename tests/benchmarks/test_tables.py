@@ -106,10 +106,14 @@ def test_docs_are_filled_from_results_and_emptied_without_them(tmp_path):
     text = "Before\n<!-- results: dpo -->\nan old table\n<!-- end -->\nAfter\n"
     assert tables.fill(text, tmp_path) == "Before\n<!-- results: dpo -->\n<!-- end -->\nAfter\n"
     results = measured(tmp_path, {job("llumi_jax"): [3.0], job("trl"): [0.5]})
-    results.about = {"hardware": "a machine, 2 cores", "pairs_used": "all"}
+    results.about = {"hardware": "a machine, 2 cores", "pairs_used": "all", "peer_pairs": 64}
     results.save()
     filled = tables.fill(text, tmp_path)
-    assert "| TRL | 8 | 0.50 |" in filled and "a machine, 2 cores; all pairs" in filled and "an old" not in filled
+    assert (
+        "| TRL | 8 | 0.50 |" in filled
+        and "2 cores; all pairs of each set (the peers: 64" in filled
+        and "an old" not in filled
+    )
     assert tables.fill(filled, tmp_path) == filled
     header, rule = filled.split("\n")[4:6]
     assert header.count("|") == rule.count("|") == len(tables.COLUMNS) + 1
