@@ -52,7 +52,8 @@ class Parser(argparse.ArgumentParser):
         super().__init__(**kwargs)
 
     def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}. See '{self.prog} --help'.")
+        end = "" if message.endswith((".", "?")) else "."
+        raise UserError(f"{message}{end} See '{self.prog} --help'.")
 
     def parse_args(self, args=None, namespace=None):
         parsed, unknown = self.parse_known_args(args, namespace)
