@@ -15,7 +15,7 @@ from llumi_jax.models import lora, quantization
 from llumi_jax.storage import checkpoints
 from llumi_jax.training import build, sharding
 from llumi_jax.training.recipe import Recipe
-from llumi_jax.training.stage import Base
+from llumi_jax.training.workshop import Base
 
 # Greedy, so that two runs can be compared; the penalty keeps small models out of loops.
 _REPETITION_PENALTY = 1.2

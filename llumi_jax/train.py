@@ -207,7 +207,7 @@ def _workshop(recipe: Any, workdir: Path, data_dir: Path, stop: Any, watched: op
 
     from llumi_jax.interchange import packages
     from llumi_jax.training import sharding
-    from llumi_jax.training.stage import Workshop
+    from llumi_jax.training.workshop import Workshop
 
     # Compiled programs are kept: a run that goes on, or one like it, starts at once.
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
@@ -239,7 +239,7 @@ def _load_base(recipe: Any, mesh: Any) -> Any:
     from llumi_jax.interchange import sources
     from llumi_jax.models import quantization
     from llumi_jax.training import sharding
-    from llumi_jax.training.stage import Base
+    from llumi_jax.training.workshop import Base
 
     spec = recipe.init_from or recipe.base
     config = sources.load_config(spec)

@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import importlib
 import io
+import math
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -55,11 +56,42 @@ class Thread:
         return self.replies.index(text)
 
 
-def read_threads(spec: str, split: str, task: str, data_dir: str | os.PathLike, kind: str) -> list[Thread]:
+Spec = Any  # "module:Builder/config", several of them joined by commas, or a mixture: [(such a text, its share), …]
+
+
+def mixture(spec: Spec) -> list[tuple[str, float]]:
+    """The parts of a mixture with their shares; one text is one part, whatever it joins.
+
+    Raises:
+      UserError: it is neither a text nor a list of pairs with shares above 0.
+    """
+    if isinstance(spec, str):
+        return [(spec, 1.0)]
+    is_pair = lambda part: isinstance(part, list | tuple) and len(part) == 2 and isinstance(part[0], str)
+    is_share = lambda value: isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+    if not isinstance(spec, list | tuple) or not spec or not all(is_pair(p) and is_share(p[1]) for p in spec):
+        raise UserError(
+            f"dataset {spec!r}: give 'package.module:Builder/config', or a mixture [('…:…/…', 0.7), ('…:…/…', 0.3)]."
+        )
+    return [(name, float(share)) for name, share in spec]
+
+
+def names(spec: Spec) -> list[str]:
+    """Every dataset that a spec names."""
+    return [one.strip() for part, _ in mixture(spec) for one in part.split(",")]
+
+
+def in_words(spec: Spec) -> str:
+    """The spec as a person reads it."""
+    parts = mixture(spec)
+    return parts[0][0] if len(parts) == 1 else ", ".join(f"{name} ({share:g})" for name, share in parts)
+
+
+def read_threads(spec: Spec, split: str, task: str, data_dir: str | os.PathLike, kind: str) -> list[Thread]:
     """Reads one split's threads of one task, in an order that depends on the data alone.
 
     Args:
-      spec: "package.module:Builder/config", or several of them joined by commas.
+      spec: one dataset or several; of a mixture all threads are read, and its shares do not count.
       split: a TFDS split name; a dataset without it gives no threads.
       task: "gm" or "im".
       data_dir: where prepared datasets lie, and where one is prepared that is not there yet.
@@ -69,7 +101,7 @@ def read_threads(spec: str, split: str, task: str, data_dir: str | os.PathLike, 
       UserError: the spec cannot be resolved, or the dataset lacks a feature of the contract.
     """
     threads: dict[str, Thread] = {}
-    for one in (part.strip() for part in spec.split(",")):
+    for one in names(spec):
         builder = open_builder(one, data_dir)
         _check_features(one, builder, kind)
         if split in builder.info.splits:
@@ -77,15 +109,15 @@ def read_threads(spec: str, split: str, task: str, data_dir: str | os.PathLike, 
     return [threads[key] for key in sorted(threads)]
 
 
-def check(spec: str, data_dir: str | os.PathLike, kind: str) -> None:
+def check(spec: Spec, data_dir: str | os.PathLike, kind: str) -> None:
     """Opens the datasets of a spec. Raises UserError as `read_threads` does, without reading a row."""
-    for one in (part.strip() for part in spec.split(",")):
+    for one in names(spec):
         _check_features(one, open_builder(one, data_dir), kind)
 
 
-def split_names(spec: str, data_dir: str | os.PathLike) -> list[str]:
+def split_names(spec: Spec, data_dir: str | os.PathLike) -> list[str]:
     """The splits that a dataset (or any of several) has."""
-    return sorted({name for one in spec.split(",") for name in open_builder(one.strip(), data_dir).info.splits})
+    return sorted({name for one in names(spec) for name in open_builder(one, data_dir).info.splits})
 
 
 def open_builder(spec: str, data_dir: str | os.PathLike) -> Any:

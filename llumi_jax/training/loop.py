@@ -30,6 +30,7 @@ class Job:
     step: Callable[[TrainState, Any, Mapping[str, jax.Array]], tuple[TrainState, Any]]
     frozen: Any
     rows: loader.Rows
+    draw: loader.Draw  # in which order they come
     ids_of: Callable[[int], list[str]]  # row index -> thread ids, for error messages
     tokens_per_row: float  # that are not padding
     batch_rows: int
@@ -64,7 +65,7 @@ def train(job: Job, state: TrainState, mesh: Mesh, checkpoints: Checkpoints, sto
     if start >= job.total_steps or (held_out and held_out.exhausted):
         return state
     share = (jax.process_index(), jax.process_count())
-    stream = loader.batches(job.rows, B, job.seed, int(state.position), job.total_steps * B, share)
+    stream = loader.batches(job.rows, B, job.seed, int(state.position), job.total_steps * B, share, job.draw)
     log = StepLog(job.name, job.folder, job.total_steps, start, job.tokens_per_row * B, lambda *of: _check(job, *of))
     trace, dog = Trace(job.folder, job.options.profile_steps), Watchdog(job.name, job.options.hang_seconds)
     try:

@@ -12,11 +12,12 @@ import jax
 import numpy as np
 
 from llumi_jax.cli import RunFailure, UserError
-from llumi_jax.data import loader, subset
-from llumi_jax.data.packing import PackedRows
+from llumi_jax.data import loader, mixture, subset
+from llumi_jax.data.mixture import Mixture
 from llumi_jax.training import metrics
 from llumi_jax.training.recipe import Stage
-from llumi_jax.training.stage import StageRun, Workshop
+from llumi_jax.training.stage import StageRun
+from llumi_jax.training.workshop import Workshop
 
 # Part of the first loss that must go. Learning by heart takes nearly all of it; a wrong mask or sign takes none.
 _MUST_FALL = 0.3
@@ -25,12 +26,12 @@ _MUST_FALL = 0.3
 class _OneBatch(StageRun):
     """The stage on the rows of its first batch."""
 
-    def _training_rows(self) -> PackedRows | None:
-        rows = super()._training_rows()
-        if rows is None:
+    def _training_rows(self) -> Mixture | None:
+        found = super()._training_rows()
+        if found is None:
             return None
-        positions = np.arange(min(self.recipe.batch_rows, len(rows)))
-        return subset.take(rows, loader.row_order(len(rows), self.recipe.seed, positions).tolist())
+        order = loader.row_order(found.draw, self.recipe.seed, np.arange(self.recipe.batch_rows))
+        return mixture.of_parts([subset.take(found.rows, sorted(set(order.tolist())))], [1.0])
 
 
 def check(shop: Workshop, stage: Stage, steps: int, say: Callable[[str], None] = print) -> None:

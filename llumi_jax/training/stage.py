@@ -1,6 +1,5 @@
 """One stage from its start weights to its evaluation, each part resumable on its own."""
 
-import dataclasses
 import functools
 import math
 import time
@@ -11,116 +10,25 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
 
 from llumi_jax import prompts
-from llumi_jax.cli import UserError, suggestion
-from llumi_jax.data import dataset, mismatched, packing, tokenization
+from llumi_jax.cli import UserError
+from llumi_jax.data import dataset
+from llumi_jax.data.mixture import Mixture
 from llumi_jax.data.packing import PackedRows
 from llumi_jax.evaluation import preference as preference_evaluation
 from llumi_jax.interchange import packages
 from llumi_jax.models import lora
-from llumi_jax.models.config import DecoderConfig
 from llumi_jax.objectives import preference as objectives
 from llumi_jax.storage import checkpoints, files
 from llumi_jax.training import build, looks, loop, metrics, provenance, reference, sharding, step
 from llumi_jax.training.compiled import CompiledStep
 from llumi_jax.training.optimizer import check_lengths
-from llumi_jax.training.options import Options
 from llumi_jax.training.progress import Progress
-from llumi_jax.training.recipe import Recipe, Stage, to_config
-from llumi_jax.training.signals import StopRequest
+from llumi_jax.training.recipe import Stage, to_config
 from llumi_jax.training.state import TrainState
 from llumi_jax.training.watchdog import Watchdog
-
-
-@dataclasses.dataclass(frozen=True)
-class Base:
-    """The model that a run stands on, as the workshop that loads it hands it over."""
-
-    spec: str  # where the weights under what is trained come from, as exports will look for them
-    config: DecoderConfig
-    tokenizer: Any
-    identity: str  # changes with the weights
-    params: Callable[[], Any]  # the weights on the mesh; a fresh copy where they are trained
-    adapter: tuple[Any, lora.LoraConfig] | None = None  # a LoRA tree that the first stages start from
-
-
-@dataclasses.dataclass(frozen=True)
-class Workshop:
-    """What all stages of a run share."""
-
-    recipe: Recipe
-    workdir: Path
-    data_dir: Path
-    base: Base
-    mesh: Mesh
-    stop: StopRequest
-    options: Options = Options()
-
-    @property
-    def lora_config(self) -> lora.LoraConfig | None:
-        return build.lora_config(self.recipe)
-
-    def folder(self, stage: Stage) -> Path:
-        return self.workdir / stage.name
-
-    def done(self, stage: Stage) -> dict[str, Any] | None:
-        """The stage's own summary once it is finished."""
-        path = self.folder(stage) / "done.json"
-        return files.read_json(path) if path.exists() else None
-
-
-def check_data(shop: Workshop, stage: Stage) -> None:
-    """Opens the datasets of a stage, so that a name misspelt is found before hours of training.
-
-    Raises:
-      UserError: a dataset is not there or lacks a feature, or there is no such split to evaluate on.
-    """
-    recipe = shop.recipe
-    dataset.check(_spec(recipe, stage, _kind(stage)), shop.data_dir, _kind(stage))
-    if not stage.evaluate:
-        return
-    spec, split = _spec(recipe, stage, "pairs"), recipe.evaluation_split
-    dataset.check(spec, shop.data_dir, "pairs")
-    names = dataset.split_names(spec, shop.data_dir)
-    if split not in names:
-        raise UserError(
-            f"config.evaluation_split={split!r} is no split of {spec}; it has {', '.join(names)}."
-            f"{suggestion(split, names)} Without held-out pairs: config.stage.{stage.name}.evaluate=False."
-        )
-
-
-def _spec(recipe: Recipe, stage: Stage, kind: str) -> str:
-    """The datasets of one kind that a stage reads."""
-    return stage.data if stage.data and kind == _kind(stage) else getattr(recipe, kind)
-
-
-def read_rows(shop: Workshop, stage: Stage, split: str, kind: str, most: int = 0) -> PackedRows | None:
-    """Packed rows of one split (of its first `most` threads, if given), or None where it has nothing for the role."""
-    recipe = shop.recipe
-    spec = _spec(recipe, stage, kind)
-    # Threads come in the order of their ids, which are keyed hashes: the first ones are a random part.
-    threads = dataset.read_threads(spec, split, stage.role, shop.data_dir, kind)[: most or None]
-    if not threads:
-        return None
-    with Progress(f"{stage.name}: tokens", len(threads), unit="thread") as bar:
-        tokens = tokenization.tokenize(
-            threads,
-            shop.base.tokenizer,
-            stage.role,
-            recipe.max_prompt_tokens,
-            cache=shop.data_dir / "tokens",
-            progress=bar.update,
-        )
-        bar.update(len(threads))
-    if split == "train" and "kto" in stage.losses and stage.objective == "dpo":
-        tokens = mismatched.with_mismatched(tokens, recipe.row_length)
-    return packing.pack(tokens, recipe.row_length, drop_too_long=recipe.drop_too_long)
-
-
-def _kind(stage: Stage) -> str:
-    return "pairs" if stage.objective == "dpo" else "replies"
+from llumi_jax.training.workshop import Workshop, kind_of, read_rows, spec_of, training_rows
 
 
 class StageRun:
@@ -136,12 +44,14 @@ class StageRun:
     def run(self) -> dict[str, Any]:
         """Trains, evaluates and returns the stage's summary. A part that is done already is not done again."""
         began = time.monotonic()
-        rows = self._training_rows()
-        if rows is None:
+        found = self._training_rows()
+        if found is None:
+            kind = kind_of(self.stage)
             raise UserError(
-                f"{self.stage.name}: the dataset has no {_kind(self.stage)} for role {self.stage.role!r} to train on. "
-                f"Build one with data_pipelines.build, or choose another with --config.{_kind(self.stage)}."
+                f"{self.stage.name}: the dataset has no {kind} for role {self.stage.role!r} to train on. "
+                f"Build one with data_pipelines.build, or choose another with --config.{kind}."
             )
+        rows, self.draw, self.tokens_per_row = found.rows, found.draw, found.tokens_per_row
         held_out = self._held_out()
         start = self._start_params()
         identity = self._identity(start)
@@ -168,8 +78,8 @@ class StageRun:
 
     # --- parts, in the order of run() ---
 
-    def _training_rows(self) -> PackedRows | None:
-        return read_rows(self.shop, self.stage, "train", _kind(self.stage))
+    def _training_rows(self) -> Mixture | None:
+        return training_rows(self.shop, self.stage)
 
     def _held_out(self) -> PackedRows | None:
         if not self.stage.evaluate:
@@ -187,7 +97,8 @@ class StageRun:
 
     def _bind(self, rows: PackedRows) -> None:
         """Holds the stage to the rows that it began with: a position in other rows would mean nothing."""
-        path, parts = self.folder / "inputs.json", self._made_from(rows, {"base": self.shop.base.identity})
+        drawn = {"base": self.shop.base.identity, "mixture": [list(self.draw.sizes), list(self.draw.counts)]}
+        path, parts = self.folder / "inputs.json", self._made_from(rows, drawn)
         if path.exists() and (other := provenance.difference(files.read_json(path), parts)):
             raise UserError(
                 f"{self.folder} was begun with another {other}. Bring that back, or choose another --workdir."
@@ -246,7 +157,7 @@ class StageRun:
                 **{name: to_config(recipe)[name] for name in settings},
             },
             "data": {
-                "dataset": stage.data or getattr(recipe, _kind(stage)),
+                "dataset": dataset.in_words(spec_of(recipe, stage, kind_of(stage))),
                 "pairs": rows.num_pairs,
                 "replies": rows.num_targets,
                 "held_out_pairs": held_out.num_pairs if held_out else 0,
@@ -258,7 +169,7 @@ class StageRun:
         stage, batch = self.stage, self.recipe.batch_rows
         if stage.steps:
             return stage.steps
-        consumed = stage.epochs * len(rows) if stage.epochs else stage.tokens / (rows.used_tokens / len(rows))
+        consumed = stage.epochs * len(rows) if stage.epochs else stage.tokens / self.tokens_per_row
         return max(1, math.ceil(consumed / batch))
 
     def _start_params(self) -> Any:
@@ -387,8 +298,9 @@ class StageRun:
                 step=CompiledStep(made_step, stage.name, self.folder),
                 frozen=frozen,
                 rows=inputs,
+                draw=self.draw,
                 ids_of=lambda row: [t.thread_id for t in rows.threads_of(row)],
-                tokens_per_row=rows.used_tokens / len(rows),
+                tokens_per_row=self.tokens_per_row,
                 batch_rows=recipe.batch_rows,
                 total_steps=total,
                 seed=recipe.seed,

@@ -161,3 +161,19 @@ def test_a_spec_that_leads_nowhere_says_why(other, data_dir, spec, message):
 def test_a_missing_feature_is_named(other, data_dir, config, kind, feature):
     with pytest.raises(UserError, match=f"has no feature '{feature}', which {kind} need"):
         dataset.read_threads(f"{other}/{config}", "train", "gm", data_dir, kind)
+
+
+def test_specs_of_one_dataset_several_and_a_mixture():
+    assert dataset.mixture("a:B/c") == [("a:B/c", 1.0)] and dataset.names("a:B/c, d:E/f") == ["a:B/c", "d:E/f"]
+    spec = [["a:B/c,d:E/f", 3], ("g:H/i", 0.5)]
+    assert dataset.mixture(spec) == [("a:B/c,d:E/f", 3.0), ("g:H/i", 0.5)]
+    assert dataset.names(spec) == ["a:B/c", "d:E/f", "g:H/i"]
+    assert dataset.in_words(spec) == "a:B/c,d:E/f (3), g:H/i (0.5)" and dataset.in_words("a:B/c") == "a:B/c"
+
+
+@pytest.mark.parametrize(
+    "spec", [(), 3, {"a:B/c": 1}, ["a:B/c"], [("a:B/c", 0)], [("a:B/c", True)], [("a:B/c", float("nan"))], [(1, 1.0)]]
+)
+def test_specs_that_are_none(spec):
+    with pytest.raises(UserError, match="give 'package.module:Builder/config', or a mixture"):
+        dataset.mixture(spec)

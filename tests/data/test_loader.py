@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from llumi_jax.data import loader
+from llumi_jax.data.loader import BLOCK, Draw
 
 
 class Squares:
@@ -84,3 +87,62 @@ def test_a_sweep_covers_every_row_once_in_order(size, batch, start):
         np.testing.assert_array_equal(arrays["square"][: len(indices), 0], indices**2)
         met += indices.tolist()
     assert met == list(range(start, size))
+
+
+# --- mixtures ------------------------------------------------------------------------------------------------------
+
+MIXED = Draw((40, 700, 5), (0.5, 0.3, 0.2))
+
+
+@given(st.lists(st.floats(1e-6, 1e6), min_size=2, max_size=9))
+def test_a_block_is_divided_by_shares(shares):
+    counts = np.array(Draw((1,) * len(shares), tuple(shares)).counts)
+    assert counts.sum() == BLOCK and counts.min() >= 1
+    exact = np.array(shares) / sum(shares) * BLOCK
+    tiny = int((exact < 1).sum())  # datasets that get a row although their share is less
+    assert np.abs(counts - exact).max() < 1 + tiny
+
+
+def test_the_mean_over_a_mixture():
+    assert MIXED.counts == (512, 307, 205)
+    assert MIXED.mean([1.0, 2.0, 4.0]) == pytest.approx((512 + 2 * 307 + 4 * 205) / BLOCK)
+
+
+def test_every_block_holds_its_shares_in_a_drawn_order():
+    order = loader.row_order(MIXED, 3, np.arange(3 * BLOCK))
+    which = np.searchsorted(np.cumsum(MIXED.sizes), order, side="right").reshape(3, BLOCK)
+    for block in which:
+        assert np.bincount(block).tolist() == [512, 307, 205]
+        assert len(set(block[:20].tolist())) > 1 and (block[:256] == 0).sum() not in (0, 256)
+    assert (which[0] != which[1]).any()
+
+
+def test_each_dataset_goes_through_epochs_of_its_own():
+    """In the blocks up to any point a row of a dataset has come as often as its neighbours, give or take a block."""
+    order = loader.row_order(MIXED, 3, np.arange(4 * BLOCK))
+    firsts = np.cumsum(MIXED.sizes) - MIXED.sizes
+    for size, first, count in zip(MIXED.sizes, firsts, MIXED.counts, strict=True):
+        for blocks in (1, 2, 3, 4):
+            met = order[: blocks * BLOCK]
+            times = np.bincount(met[(met >= first) & (met < first + size)] - first, minlength=size)
+            assert times.sum() == blocks * count
+            assert set(times) <= {blocks * count // size, blocks * count // size + 1}
+
+
+@pytest.mark.parametrize("start", [6, 1020, 1026, 3000])
+def test_a_mixture_goes_on_from_any_position(start):
+    rows, stop = Squares(745), 3000 + 30
+    whole = loader.row_order(MIXED, 7, np.arange(stop)).tolist()
+    assert rows_of(loader.batches(rows, 6, 7, start, stop, draw=MIXED)) == whole[start:]
+
+
+def test_processes_share_a_mixture():
+    rows = Squares(745)
+    whole = rows_of(loader.batches(rows, 8, 2, 0, 64, draw=MIXED))
+    shares = [list(loader.batches(rows, 8, 2, 0, 64, (index, 2), MIXED)) for index in range(2)]
+    assert [int(row) for pair in zip(*shares, strict=True) for part in pair for row in part["row"]] == whole
+
+
+def test_one_dataset_is_drawn_as_ever():
+    positions = np.arange(60)
+    assert (loader.row_order(13, 3, positions) == loader.row_order(Draw((13,), (0.4,)), 3, positions)).all()
