@@ -177,7 +177,7 @@ def one(bench: Bench) -> int:
     if args.json:
         Path(args.json).write_text(json.dumps(answer | {"job": dataclasses.asdict(job), "figures": figures}, indent=1))
     found = tables.lines([{**figures, "key": job.key(), "repeat": 0}])
-    console = Console(soft_wrap=True)
+    console = tables.console()
     console.print(tables.terminal(figures["version"], found, bench.objective))
     _print_mfu(console, found, _peak(args, figures["hardware"]))
     return EXIT_OK
@@ -211,7 +211,7 @@ def compare(
       plan: the jobs of the comparison, made with what the search found.
       goals: what is to be reached, given the accelerator's peak FLOP/s.
     """
-    args, console = bench.args, Console(soft_wrap=True)
+    args, console = bench.args, tables.console()
     if args.pairs:
         raise UserError(
             "--pairs is for one system: the comparison makes its sets itself. Leave out --compare or --pairs."

@@ -21,7 +21,6 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from benchmarks import alternate, command, measure, models, tables
@@ -63,7 +62,7 @@ def parser() -> cli.Parser:
 def main(argv: Sequence[str]) -> None:
     args = parser().parse_args(argv)
     command.check_package(args.trl_python, "trl", "--trl_python")
-    console, workdir = Console(soft_wrap=True), Path(args.workdir).resolve()
+    console, workdir = tables.console(), Path(args.workdir).resolve()
     workdir.mkdir(parents=True, exist_ok=True)
     prepared = prepare(args, workdir)
     console.print(

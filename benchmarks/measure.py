@@ -69,7 +69,8 @@ def thread_environment(count: int) -> dict[str, str]:
 
 def hardware(threads: int | None = None) -> str:
     """The accelerator's name, else the processor's with the cores that are used."""
-    return accelerator() or f"{_processor()}, {threads or os.cpu_count()} cores"
+    count = threads or os.cpu_count() or 1
+    return accelerator() or f"{_processor()}, {count} core{'s' * (count > 1)}"
 
 
 def slug(name: str) -> str:

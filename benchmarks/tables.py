@@ -7,10 +7,12 @@ command writes there from `benchmarks/results/NAME_*.json`. Without results noth
 import dataclasses
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 
 from benchmarks.alternate import ROOT, Record, medians
@@ -53,7 +55,7 @@ class Line:
         if job["system"] == "llumi_jax":
             accumulate = job["batch_rows"] // job["micro_rows"]
             parts = [f"{job['micro_rows']} rows of {job['row_length']:,}", f"x {accumulate}" * (accumulate > 1)]
-            parts.append(f"remat {job['remat']}")
+            parts.append(f"remat {job['remat']}" * (job["remat"] != "attention"))
         else:
             parts = [str(job["batch"]), f"x {job['accumulate']}" * (job["accumulate"] > 1)]
             parts += ["grouped" * job["grouped"], "packed" * job["packing"], "checkpointing" * job["checkpointing"]]
@@ -106,6 +108,11 @@ def cells(found: Sequence[Line], peak: float | None = None) -> Iterator[tuple[st
             f"{line.utilisation(peak):.0%}",
             f"{line.figures['units_per_step']:.1f}",
         )
+
+
+def console() -> Console:
+    """Where tables go: a terminal as wide as it is, a file as wide as they need."""
+    return Console(soft_wrap=True) if sys.stdout.isatty() else Console(soft_wrap=True, width=140)
 
 
 def terminal(title: str, found: Sequence[Line], objective: str, peak: float | None = None) -> Table:
