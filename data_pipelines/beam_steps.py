@@ -104,7 +104,7 @@ def lay_out(job: Any, parts: Sequence[Part], plan: Plan, partitions: int, folder
         threads[COUNTS] | "Add up" >> beam.CombineGlobally(AddUp(plan)) | "Learn" >> beam.Map(learn, plan, opening)
     )
     selected = threads[ROWS] | "Select" >> _with_counts(beam.FlatMap(select, plan, AsSingleton(learned)), bytes)
-    funnel = AsSingleton(selected[COUNTS] | "Where rows went" >> beam.CombineGlobally(_add_funnels))
+    funnel = AsSingleton(selected[COUNTS] | "Where rows went" >> beam.CombineGlobally(_counted))
     ending = learned | "End" >> beam.Map(ended, funnel).with_output_types(bytes)
     for name, frames in ((SELECTED, selected[ROWS]), (ENDING, ending)):
         frames | f"Write {name}" >> beam.io.Write(Frames(FileSystems.join(folder, name)))
@@ -267,13 +267,27 @@ def select(threads: bytes, plan: Plan, learned: Learned | Mistake) -> Iterable[b
         return
     funnel = Funnel()
     preferred = pipeline.prefer_all(_decode_threads(threads), plan, learned.learnt, funnel)
-    selected = pipeline.clean_all(preferred, plan, funnel)
+    try:
+        selected = pipeline.clean_all(preferred, plan, funnel)
+    except UserError as error:
+        yield TaggedOutput(COUNTS, Mistake(str(error)))
+        return
     yield TaggedOutput(COUNTS, funnel)
     if selected:
         yield spool.frame(selected)
 
 
 @no_annotations
+def _counted(counts: Iterable[Funnel | Mistake]) -> Funnel | Mistake:
+    """Returns the sum, or the mistake if a worker found one."""
+    funnels = []
+    for one in counts:
+        if isinstance(one, Mistake):
+            return one
+        funnels.append(one)
+    return _add_funnels(funnels)
+
+
 def _add_funnels(funnels: Iterable[Funnel]) -> Funnel:
     total = Funnel()
     for funnel in funnels:
@@ -282,10 +296,11 @@ def _add_funnels(funnels: Iterable[Funnel]) -> Funnel:
 
 
 @no_annotations
-def ended(learned: Learned | Mistake, funnel: Funnel) -> bytes:
+def ended(learned: Learned | Mistake, funnel: Funnel | Mistake) -> bytes:
     """Returns a frame of everything that is known when the last thread was looked at."""
     if isinstance(learned, Learned):
-        learned = replace(learned, funnel=_add_funnels([learned.funnel, funnel]))
+        whole = _counted([learned.funnel, funnel])
+        learned = whole if isinstance(whole, Mistake) else replace(learned, funnel=whole)
     return spool.frame(pickle.dumps(learned))
 
 

@@ -106,6 +106,12 @@ def _add_settings(group) -> None:
     group.add_argument(
         "--planted", action="store_true", help="score the rules on threads of known quality for the card (20 s)"
     )
+    group.add_argument(
+        "--names_model",
+        metavar="MODEL",
+        help="mask names of people too, where this spaCy model finds them: a package (en_core_web_lg) or a folder; "
+        "needs the extra [names] (docs/data.md)",
+    )
     group.add_argument("--english", action="store_true", help="leave out posts and replies in other languages")
     group.add_argument("--without_edited", action="store_true", help="leave out posts that were edited")
     group.add_argument("--without_over_18", action="store_true", help="leave out posts marked as for adults")
@@ -176,7 +182,7 @@ def _input_files(flags: Namespace) -> list[tuple[str, str]]:
 
 
 def _build(flags: Namespace, name: str, files: list[tuple[str, str]]) -> None:
-    from data_pipelines import identity, pairing, revising, scale, sources, storage, summary
+    from data_pipelines import identity, names_model, pairing, revising, scale, sources, storage, summary
     from data_pipelines.pipeline import Plan
 
     out = Path(flags.out)
@@ -195,6 +201,7 @@ def _build(flags: Namespace, name: str, files: list[tuple[str, str]]) -> None:
         cutoff=storage.known_cutoff(out, name),
         similarity=flags.similarity,
         revising=revises,
+        names_model=names_model.check(flags.names_model) if flags.names_model else None,
     )
     if revises:
         revising.check(revises)

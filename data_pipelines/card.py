@@ -34,6 +34,7 @@ class Settings:
     seed: int
     cutoff: int | None
     revisions: dict[str, Any] | None = None  # what came of drafts that a model revised, see `revising`
+    names_model: dict[str, str] | None = None  # what masked the names of people, see `names_model`
 
     def hash(self) -> str:
         """Returns a hash of the rule's numbers and the source's traits, the same on every machine."""
@@ -48,6 +49,8 @@ class Settings:
         if self.revisions is not None:
             names = ("reviser", "prompt_version", "similarity", "min_cosine", "probability", "natural_too")
             numbers["revisions"] = {name: self.revisions[name] for name in names}
+        if self.names_model is not None:
+            numbers["names_model"] = self.names_model
         return hashlib.sha256(json.dumps(numbers, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -98,6 +101,7 @@ def make(
         "im_sources": _im_sources(pairs, replies),
         "revisions": settings.revisions,
         "masked": _masked(everything),
+        "names_model": settings.names_model,
         "purge": purge,
         "leakage": leakage,
         "cutoff": settings.cutoff,

@@ -363,7 +363,16 @@ def _safety(card: Card) -> str:
         if tables[0] or tables[1]
         else ""
     ) + ("Personal details are masked in posts and replies alike; public helplines stay." if tables[2] else "")
+    if "names_model" in card:  # An older card does not say.
+        lead += _names_tier(card["names_model"])
     return _section("safety", "Safety and privacy", lead, tables)
+
+
+def _names_tier(model: Card | None) -> str:
+    if not model:
+        return " Names of people were not looked for: that takes a model (--names_model)."
+    version = " ".join(str(model.get(key) or "") for key in ("model", "version"))
+    return f" Names of people were masked as [NAME] where the model {version} found them; it misses some."
 
 
 def _checks_of_data(card: Card) -> str:

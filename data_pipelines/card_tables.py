@@ -360,7 +360,7 @@ def _setting(key: str, value: Any) -> str:
 
 def origin(card: Card) -> Table | None:
     """What else decided what the dataset became."""
-    wanted = ("source", "rule_hash", "seed", "prior", "similarity", "split_fractions", "cutoff")
+    wanted = ("source", "rule_hash", "seed", "prior", "similarity", "split_fractions", "cutoff", "names_model")
     found = {key: card[key] for key in wanted if card.get(key) is not None}
     if isinstance(found.get("cutoff"), int):
         found["cutoff"] = datetime.fromtimestamp(found["cutoff"], UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -20,6 +20,7 @@ from data_pipelines import (
     ingest,
     join,
     months,
+    names_tier,
     pairing,
     progress,
     revisions,
@@ -33,10 +34,11 @@ from data_pipelines.funnel import Funnel
 from data_pipelines.identity import Hasher
 from data_pipelines.ingest import Kept, Tombstones
 from data_pipelines.names import mask_names
+from data_pipelines.names_model import NamesModel
 from data_pipelines.pairing import Rule
 from data_pipelines.records import SPLITS, Example, Pair, Post, Reply, Thread, Traits
 from data_pipelines.revising import Revising, revise
-from data_pipelines.selection import Preferred, Selected, clean, prefer, with_keys, with_masked_names
+from data_pipelines.selection import Preferred, Selected, clean, prefer, texts_to_hide, with_keys, with_masked_names
 from data_pipelines.similarity import LexicalSimilarity, Similarity
 from data_pipelines.splits import HELD_OUT, Splitter
 
@@ -60,6 +62,7 @@ class Plan:
     cutoff: int | None = None
     similarity: str = "words"  # | "embeddings"
     revising: Revising | None = None
+    names_model: NamesModel | None = None  # masks the names of people; None leaves that out
 
 
 @dataclass(frozen=True)
@@ -131,9 +134,16 @@ def prefer_all(threads: Iterable[Thread], plan: Plan, learnt: Learnt, funnel: Fu
     return [one for one in found if one is not None]
 
 
-def clean_all(preferred: Iterable[Preferred], plan: Plan, funnel: Funnel) -> list[Selected]:
-    """Returns the threads with their texts masked, judged and hashed; what must not be learnt from is counted."""
-    cleaned = (clean(one, plan.traits, plan.options, funnel) for one in preferred)
+def clean_all(preferred: Sequence[Preferred], plan: Plan, funnel: Funnel) -> list[Selected]:
+    """Returns the threads with their texts masked, judged and hashed; what must not be learnt from is counted.
+
+    Raises:
+      UserError: the model that masks names cannot be used on this machine.
+    """
+    hide: names_tier.Hide = names_tier.unchanged
+    if plan.names_model:
+        hide = names_tier.hider(plan.names_model, texts_to_hide(preferred, plan.options))
+    cleaned = (clean(one, plan.traits, plan.options, funnel, hide) for one in preferred)
     return with_keys([one for one in cleaned if one is not None])
 
 
@@ -173,8 +183,9 @@ def finish(selected: Sequence[Selected], plan: Plan, learnt: Learnt, funnel: Fun
         leaks = checks.check(pairs, replies, purged)
         done(1)
         settings = card.Settings(
-            plan.rule, plan.traits, learnt.calibration, similarity, plan.seed, learnt.splitter.cutoff, made.card
-        )
+            plan.rule, plan.traits, learnt.calibration, similarity, plan.seed, learnt.splitter.cutoff, made.card,
+            plan.names_model.for_card() if plan.names_model else None,
+        )  # fmt: skip
         steps = {split: maker.steps for split, maker in makers.items()}
         told = card.make(settings, pairs, replies, funnel, table, steps, purged, leaks, learnt.refused_months)
         done(1)

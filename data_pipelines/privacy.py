@@ -1,20 +1,23 @@
 """What could point to a person is masked with a word in brackets, in posts and replies alike.
 
-A regular expression cannot know a name; it knows the shapes of addresses and numbers. Public helplines stay:
-they are the one number that a reader may need.
+A regular expression cannot know a name (`names_tier` asks a model); it knows the shapes of addresses and numbers.
+Public helplines stay: they are the one number that a reader may need.
 """
 
 import re
 from collections.abc import Callable
 
-PLACEHOLDERS = ("[USER]", "[URL]", "[EMAIL]", "[PHONE]", "[IP]", "[ADDRESS]", "[POSTCODE]", "[BIRTHDATE]", "[ACCOUNT]")
+# [NAME] is of `names_tier`.
+PLACEHOLDERS = (
+    "[USER]", "[URL]", "[EMAIL]", "[PHONE]", "[IP]", "[ADDRESS]", "[POSTCODE]", "[BIRTHDATE]", "[ACCOUNT]", "[NAME]",
+)  # fmt: skip
 
 # Digits only, without country code or leading 0/1. Short codes (988, 741741, 116123, 131114, …) have fewer digits
 # than anything masked here.
 HELPLINES = frozenset(
     "8002738255 8007997233 8664887386 8775658860 8336564566 8334564566 8006624357 8006564673 8008424673 "
-    "8001111 8001110111 8001110222 8001110116123 1300224636 300224636 1300659467 300659467 800551800 1800551800 "
-    "116123 131114 741741 686868 85258 988 911 999 112 111 116117 800273".split()
+    "8006686868 8001111 8001110111 8001110222 8001110116123 1300224636 300224636 1300659467 300659467 800551800 "
+    "1800551800 116123 131114 741741 686868 85258 988 911 999 112 111 116117 800273".split()
 )
 
 _STREET = (

@@ -154,6 +154,7 @@ def _fingerprint(parts: Sequence[Part], plan: Plan, partitions: int) -> str:
         "tombstones": sorted(plan.tombstones.entries),
         "key": plan.hasher.id("key"),
         "cutoff": plan.cutoff,
+        "names_model": plan.names_model and asdict(plan.names_model),
     }
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 

@@ -13,6 +13,7 @@ from data_pipelines import gate, names, pairing, privacy
 from data_pipelines.calibration import Calibration
 from data_pipelines.eligibility import Options
 from data_pipelines.funnel import Funnel
+from data_pipelines.names_tier import Hide, unchanged
 from data_pipelines.near_duplicates import band_keys
 from data_pipelines.pairing import Candidate, Rule
 from data_pipelines.records import Post, Thread, Traits
@@ -73,15 +74,16 @@ def prefer(
     )
 
 
-def clean(one: Preferred, traits: Traits, options: Options, funnel: Funnel) -> Selected | None:
-    """Masks and judges the texts. Returns what may be learnt from, None if nothing; counts what leaves."""
+def clean(one: Preferred, traits: Traits, options: Options, funnel: Funnel, hide: Hide = unchanged) -> Selected | None:
+    """Masks and judges the texts. Returns what may be learnt from, None if nothing; counts what leaves.
+
+    `hide`: masks the names of people in a text that was masked by patterns (`names_tier`).
+    """
     post, replies = one.thread.post, one.thread.replies
-    # What begins in the title may end in the body.
-    said = (post.title, post.body, f"{post.title}\n{post.body}")
-    if not options.minors and any(map(rules.is_minor, said)):
+    if _is_by_minor(post, options):
         _drop_all(one.thread, traits, funnel, "by_minor")
         return None
-    looked = _look_at(one)
+    looked = _look_at(one, hide)
     funnel.drop("reply_without_preference", len(replies) - len(looked))
     _count_unsafe(one, looked, funnel)
     safe = [i for i in sorted(looked) if not gate.is_deadly(looked[i][1])]
@@ -91,7 +93,7 @@ def clean(one: Preferred, traits: Traits, options: Options, funnel: Funnel) -> S
     new = {old: index for index, old in enumerate(safe)}
     fit = lambda c, r: may_be_chosen(*looked[c], looked[r][1])
     return Selected(
-        thread=Thread(_clean(post), tuple(replace(replies[i], text=looked[i][0]) for i in safe)),
+        thread=Thread(_clean(post, hide), tuple(replace(replies[i], text=looked[i][0]) for i in safe)),
         split=one.split,
         candidates=[(new[c], new[r], p) for c, r, p in one.candidates if c in new and r in new and fit(c, r)],
         high=[new[i] for i in one.high if i in new and may_be_chosen(*looked[i])][:MAX_HIGH],
@@ -100,7 +102,24 @@ def clean(one: Preferred, traits: Traits, options: Options, funnel: Funnel) -> S
     )
 
 
-def _look_at(one: Preferred) -> dict[int, tuple[str, gate.Found]]:
+def texts_to_hide(some: Sequence[Preferred], options: Options) -> list[str]:
+    """Returns what `clean` will give to `hide`, as far as that can be known before; what it will not is rare."""
+    texts = []
+    for one in some:
+        if not _is_by_minor(one.thread.post, options):
+            texts += [_without_details(text) for text in (one.thread.post.title, one.thread.post.body)]
+            wanted = _in_pairs(one.candidates).union(one.high[:MAX_HIGH])
+            texts += [privacy.mask(one.thread.replies[index].text) for index in sorted(wanted)]
+    return texts
+
+
+def _is_by_minor(post: Post, options: Options) -> bool:
+    # What begins in the title may end in the body.
+    said = (post.title, post.body, f"{post.title}\n{post.body}")
+    return not options.minors and any(map(rules.is_minor, said))
+
+
+def _look_at(one: Preferred, hide: Hide) -> dict[int, tuple[str, gate.Found]]:
     """Returns the masked text of a reply and the rules that it breaks, for as many replies as will be of use.
 
     That is those of the candidates, and of the others to imitate the best until `MAX_HIGH` may be.
@@ -108,7 +127,10 @@ def _look_at(one: Preferred) -> dict[int, tuple[str, gate.Found]]:
 
     def look(index: int) -> tuple[str, gate.Found]:
         text = privacy.mask(one.thread.replies[index].text)
-        return text, gate.judge(text)
+        found = gate.judge(text)
+        hidden = text if gate.is_deadly(found) else hide(text)
+        # What was found stays found: a model may take the word that a rule looks for to be a name.
+        return (text, found) if hidden == text else (hidden, tuple(sorted({*found, *gate.judge(hidden)})))
 
     looked = {index: look(index) for index in _in_pairs(one.candidates)}
     fit = 0
@@ -163,9 +185,17 @@ def may_be_chosen(text: str, found: gate.Found, draft: gate.Found = ()) -> bool:
     return not privacy.has_placeholder(text) and gate.may_revise(found, draft)
 
 
-def _clean(post: Post) -> Post:
-    title, body = (rules.mask_post(privacy.mask(text)) for text in (post.title, post.body))
-    return replace(post, title=title, body=body)
+def _clean(post: Post, hide: Hide = unchanged) -> Post:
+    def cleaned(text: str) -> str:
+        plain = _without_details(text)
+        hidden = hide(plain)
+        return plain if hidden == plain else rules.mask_post(hidden)
+
+    return replace(post, title=cleaned(post.title), body=cleaned(post.body))
+
+
+def _without_details(text: str) -> str:
+    return rules.mask_post(privacy.mask(text))
 
 
 def with_keys(some: Sequence[Selected]) -> list[Selected]:
