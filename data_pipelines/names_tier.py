@@ -14,6 +14,8 @@ from data_pipelines.names_model import Find, NamesModel, Spans
 PLACEHOLDER = "[NAME]"
 MIN_CHARACTERS = 3  # Of a word that is masked wherever else it stands in the text.
 Hide = Callable[[str], str]
+_PLACEHOLDER = re.compile(r"\[[A-Z]+\]")
+_CAPITAL_I = re.compile(r"\bI\b")
 _LETTER = re.compile(r"[^\W\d_]")
 _WORD = re.compile(r"[^\W\d_][\w'’-]*[^\W_]")
 # What is around a name inside of what a model calls one. The possessive stays: "Anna's" becomes "[NAME]'s".
@@ -65,6 +67,8 @@ def _mask(text: str, spans: Spans) -> str:
         return text
     kept = [match.span() for match in KEPT.finditer(text)]
     names = [name for span in spans for name in _names(text, span, kept)]
+    if not _is_without_capitals(text):
+        names = [(start, stop) for start, stop in names if any(map(str.isupper, text[start:stop]))]
     if not names:
         return text
     listed = "|".join(map(re.escape, sorted(_said_again(text, names), key=lambda word: (-len(word), word))))
@@ -72,6 +76,12 @@ def _mask(text: str, spans: Spans) -> str:
         again = re.finditer(rf"(?<![\w-])(?:{listed})(?![\w-])", text)
         names += [match.span() for match in again if not _overlaps(match.span(), kept)]
     return _replaced(text, names)
+
+
+def _is_without_capitals(text: str) -> bool:
+    """Whether its writer does without: elsewhere what a model calls a name in lower case is a word."""
+    letter = _LETTER.search(_PLACEHOLDER.sub("", text))
+    return letter is not None and letter[0].islower() and not _CAPITAL_I.search(text)
 
 
 def _names(text: str, span: tuple[int, int], kept: Spans) -> Spans:
@@ -84,8 +94,8 @@ def _names(text: str, span: tuple[int, int], kept: Spans) -> Spans:
             at, cut = max(at, stop), True
     pieces.append((at, end))
     trimmed = [_trimmed(text, start, stop) for start, stop in pieces if start < stop]
-    # Beside something that is kept, only a capital says that the rest is a name.
-    return [(start, stop) for start, stop in trimmed if start < stop and (not cut or text[start].isupper())]
+    # One letter names nobody. Beside something that is kept, only a capital says that the rest is a name.
+    return [(start, stop) for start, stop in trimmed if stop - start > 1 and (not cut or text[start].isupper())]
 
 
 def _whole_words(text: str, start: int, stop: int) -> tuple[int, int]:
