@@ -16,6 +16,7 @@ MIN_CHARACTERS = 3  # Of a word that is masked wherever else it stands in the te
 Hide = Callable[[str], str]
 _PLACEHOLDER = re.compile(r"\[[A-Z]+\]")
 _CAPITAL_I = re.compile(r"\bI\b")
+_STARTS_SENTENCE = re.compile(r"(?:\A|[.!?:;…\n])\W*\Z")
 _LETTER = re.compile(r"[^\W\d_]")
 _WORD = re.compile(r"[^\W\d_][\w'’-]*[^\W_]")
 # What is around a name inside of what a model calls one. The possessive stays: "Anna's" becomes "[NAME]'s".
@@ -119,7 +120,11 @@ def _trimmed(text: str, start: int, stop: int) -> tuple[int, int]:
 
 def _said_again(text: str, names: Spans) -> set[str]:
     """Returns the words that are masked wherever they stand in the text: a name known once is known everywhere."""
-    words = {word for start, stop in names for word in _WORD.findall(text[start:stop])}
+    words = set()
+    for start, stop in names:
+        said = _WORD.findall(text[start:stop])
+        # The first of several at the start of a sentence may be a verb ("Tell Craig").
+        words.update(said[1:] if len(said) > 1 and _STARTS_SENTENCE.search(text[max(0, start - 8) : start]) else said)
     return {
         word for word in words if len(word) >= MIN_CHARACTERS and word[0].isupper() and word.lower() not in ALSO_WORDS
     }

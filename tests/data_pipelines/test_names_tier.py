@@ -85,6 +85,7 @@ def told(marked: str) -> str:
         ("«anna» and Anna", "[NAME] and Anna"),
         ("«**Anna**» \n«Anna\nEdit»: ok", "**[NAME]** \n[NAME]\n[NAME]: ok"),
         ("thanks «Rose»-b and «rose»_b, not «x»", "thanks [NAME] and [NAME], not x"),
+        ("Yes. «Tell Craig». Tell him, Craig knows.", "Yes. [NAME]. Tell him, [NAME] knows."),
         ("I saw «anna» there, «I» did", "I saw anna there, I did"),
         ("Took the «bin bags» and «Tom's bin» out", "Took the bin bags and [NAME] out"),
         ("«[USER]» is «anna» and i know it", "[USER] is [NAME] and i know it"),
