@@ -13,7 +13,8 @@ Backends, all held to one equivalence test:
 """
 
 import functools
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +22,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
-from llumi_jax.models import partitioning
+from llumi_jax.models import contraction, partitioning
 
 BACKENDS = ("dense", "block")
 QUERY_BLOCK = 128
@@ -119,14 +120,15 @@ def masked_attention(
 
 
 class _Plan(NamedTuple):
-    """For every (row, query block): where its key window starts, and which of the static widths it has. [B, T/block]"""
+    """The query blocks of all rows, numbered row by row, ordered by the static width of their key window.
 
-    start: Int[Array, "B C"]
-    width: Int[Array, "B C"]
+    start: where the window of each block begins in its row.  order: blocks, the narrowest window first.
+    bounds: where in `order` each width begins and, last, ends.
+    """
 
-
-def _indices(n: int) -> Int[Array, " n"]:
-    return jnp.arange(n, dtype=jnp.int32)
+    start: Int[Array, " BC"]
+    order: Int[Array, " BC"]
+    bounds: Int[Array, " widths+1"]
 
 
 def _widths(T: int) -> tuple[int, ...]:
@@ -140,7 +142,32 @@ def _plan(segment: Int[Array, "B T"]) -> _Plan:
     end = (jnp.arange(T // QUERY_BLOCK) + 1) * QUERY_BLOCK
     widths = jnp.array(_widths(T))
     width = jnp.searchsorted(widths, end[None] - segment_start)
-    return _Plan(jnp.maximum(end[None] - widths[width], 0).astype(jnp.int32), width.astype(jnp.int32))
+    start = jnp.maximum(end[None] - widths[width], 0).astype(jnp.int32).ravel()
+    order = jnp.argsort(width.ravel()).astype(jnp.int32)
+    bounds = jnp.searchsorted(width.ravel()[order], jnp.arange(len(widths) + 1)).astype(jnp.int32)
+    return _Plan(start, order, bounds)
+
+
+def _for_each_block(step: Callable[..., Any], segment: Int[Array, "B T"], state: Any) -> Any:
+    """Folds state = step(width, row, block, start, state) over all query blocks.
+
+    One loop for each width that windows come in, so that a block is computed at its own: under one loop over all, the
+    width would be a branch, and XLA copies what is written into before and after every branch.
+    """
+    T = segment.shape[1]
+    plan, C = _plan(segment), T // QUERY_BLOCK
+
+    def loop(i: int, W: int, state: Any) -> Any:
+        def body(numbered):
+            number, state = numbered
+            index = plan.order[number]
+            return number + 1, step(W, index // C, index % C, plan.start[index], state)
+
+        return jax.lax.while_loop(lambda numbered: numbered[0] < plan.bounds[i + 1], body, (plan.bounds[i], state))[1]
+
+    for i, W in enumerate(_widths(T)):
+        state = loop(i, W, state)
+    return state
 
 
 def _fold(x, K):
@@ -168,81 +195,79 @@ def _window_mask(layout: RowLayout, row, block, start, W: int, groups: int, wind
 
 
 def _window_of(x: Float[Array, "B K T N"], row, start, W: int):
-    zero = jnp.zeros_like(start)
-    return jax.lax.dynamic_slice(x, (row, zero, start, zero), (1, x.shape[1], W, x.shape[3]))[0]
+    return jax.lax.dynamic_slice(x, _at(row, 0, start, 0), (1, x.shape[1], W, x.shape[3]))[0]
+
+
+def _at(*indices) -> tuple[jax.Array, ...]:
+    """Indices of one type, also where a bare 0 would be of 64 bits."""
+    return tuple(jnp.asarray(index, jnp.int32) for index in indices)
+
+
+def _read(x: Float[Array, "B C K R N"], row, block) -> Float[Array, "K R N"]:
+    return jax.lax.dynamic_slice(x, _at(row, block, 0, 0, 0), (1, 1, *x.shape[2:]))[0, 0]
+
+
+def _write(x: Float[Array, "B C K R N"], part: Float[Array, "K R N"], row, block) -> Float[Array, "B C K R N"]:
+    return jax.lax.dynamic_update_slice(x, part[None, None].astype(x.dtype), _at(row, block, 0, 0, 0))
 
 
 def _block_forward(q, k, v, layout: RowLayout, window):
-    """Returns the folded output [B, C, K, G*block, N] and the log-sum-exp of its scores [B, C, K, G*block]."""
-    B, T, H, N = q.shape
-    K, C = k.shape[2], T // QUERY_BLOCK
-    plan, widths = _plan(layout.segment), _widths(T)
-    q_blocks = _fold(q, K) * N**-0.5
+    """Returns the folded output [B, C, K, G*block, N] and the log-sum-exp of its scores [B, C, K, G*block, 1]."""
+    H, N, K = q.shape[2], q.shape[3], k.shape[2]
+    queries = _fold(q, K) * N**-0.5
     keys, values = k.swapaxes(1, 2), v.swapaxes(1, 2)
+    dot = functools.partial(jnp.einsum, preferred_element_type=wide(q))
 
-    def at_width(W, q_block, row, block, start):
+    def step(W, row, block, start, state):
+        out, lse = state
         mask = _window_mask(layout, row, block, start, W, H // K, window)
-        scores = jnp.einsum("KQN,KWN->KQW", q_block, _window_of(keys, row, start, W), preferred_element_type=wide(q))
+        scores = dot("KQN,KWN->KQW", _read(queries, row, block), _window_of(keys, row, start, W))
         scores = jnp.where(mask, scores, _MASKED)
         top = scores.max(-1, keepdims=True)
         p = jnp.exp(scores - top)
         total = p.sum(-1, keepdims=True)
-        values_ = _window_of(values, row, start, W)
-        out = jnp.einsum("KQW,KWN->KQN", p.astype(v.dtype), values_, preferred_element_type=wide(v)) / total
-        return out.astype(q.dtype), (top + jnp.log(total))[..., 0]
+        part = dot("KQW,KWN->KQN", p.astype(v.dtype), _window_of(values, row, start, W)) / total
+        return _write(out, part, row, block), _write(lse, top + jnp.log(total), row, block)
 
-    def body(_, x):
-        q_block, row, block, start, width = x
-        # Under a scan, unlike under vmap, the switch runs one branch only: that is where the time is won.
-        return None, jax.lax.switch(width, [functools.partial(at_width, W) for W in widths], q_block, row, block, start)
-
-    rows, blocks = jnp.repeat(_indices(B), C), jnp.tile(_indices(C), B)
-    flat = q_blocks.reshape(B * C, *q_blocks.shape[2:])
-    _, (out, lse) = jax.lax.scan(body, None, (flat, rows, blocks, plan.start.ravel(), plan.width.ravel()))
-    return out.reshape(B, C, *out.shape[1:]), lse.reshape(B, C, *lse.shape[1:])
+    empty = jnp.zeros_like(queries), jnp.zeros((*queries.shape[:-1], 1), wide(q))
+    return _for_each_block(step, layout.segment, empty)
 
 
 def _block_backward(q, k, v, layout: RowLayout, window, out, lse, d_out):
     """Gradients of `_block_forward` with respect to q, k and v; the probabilities are recomputed from `lse`."""
-    B, T, H, N = q.shape
-    K, C = k.shape[2], T // QUERY_BLOCK
-    plan, widths = _plan(layout.segment), _widths(T)
-    q_blocks, d_blocks = _fold(q, K) * N**-0.5, _fold(d_out, K)
+    H, N, K = q.shape[2], q.shape[3], k.shape[2]
+    queries, d_folded = _fold(q, K) * N**-0.5, _fold(d_out, K)
     keys, values = k.swapaxes(1, 2), v.swapaxes(1, 2)
-    delta = jnp.sum(d_blocks.astype(wide(q)) * out.astype(wide(q)), -1)
+    delta = jnp.sum(d_folded.astype(wide(q)) * out.astype(wide(q)), -1, keepdims=True)
+    dot = functools.partial(jnp.einsum, preferred_element_type=wide(q))
 
-    def at_width(W, sums, q_block, d_block, lse_block, delta_block, row, block, start):
+    def step(W, row, block, start, state):
+        d_q, d_k, d_v = state
         mask = _window_mask(layout, row, block, start, W, H // K, window)
         keys_, values_ = _window_of(keys, row, start, W), _window_of(values, row, start, W)
-        dot = functools.partial(jnp.einsum, preferred_element_type=wide(q))
-        scores = dot("KQN,KWN->KQW", q_block, keys_)
-        p = jnp.where(mask, jnp.exp(scores - lse_block[..., None]), 0.0)
-        d_scores = (p * (dot("KQN,KWN->KQW", d_block, values_) - delta_block[..., None])).astype(q.dtype)
-        d_q = dot("KQW,KWN->KQN", d_scores, keys_) * N**-0.5
-        d_k = dot("KQW,KQN->KWN", d_scores, q_block)
-        d_v = dot("KQW,KQN->KWN", p.astype(q.dtype), d_block)
-        at = (jnp.zeros_like(start), start, jnp.zeros_like(start))
-        add = lambda total, part: jax.lax.dynamic_update_slice(
-            total, jax.lax.dynamic_slice(total, at, (K, W, N)) + part, at
-        )
-        return (add(sums[0], d_k), add(sums[1], d_v)), d_q
+        queries_, d_out_ = _read(queries, row, block), _read(d_folded, row, block)
+        scores = dot("KQN,KWN->KQW", queries_, keys_)
+        p = jnp.where(mask, jnp.exp(scores - _read(lse, row, block)), 0.0)
+        d_scores = p * (dot("KQN,KWN->KQW", d_out_, values_) - _read(delta, row, block))
+        d_scores = d_scores.astype(q.dtype)
+        d_q = _write(d_q, dot("KQW,KWN->KQN", d_scores, keys_) * N**-0.5, row, block)
+        d_k = _add(d_k, _over_queries(d_scores, queries_), row, start)
+        d_v = _add(d_v, _over_queries(p.astype(q.dtype), d_out_), row, start)
+        return d_q, d_k, d_v
 
-    def block_step(row, sums, x):
-        *arrays, block, start, width = x
-        branches = [functools.partial(at_width, W) for W in widths]
-        return jax.lax.switch(width, branches, sums, *arrays, row, block, start)
+    sums = jnp.zeros(keys.shape, wide(q))
+    d_q, d_k, d_v = _for_each_block(step, layout.segment, (jnp.zeros_like(queries), sums, sums))
+    return _unfold(d_q, H), d_k.swapaxes(1, 2).astype(k.dtype), d_v.swapaxes(1, 2).astype(v.dtype)
 
-    def row_step(_, x):
-        row, *arrays = x
-        zeros = jnp.zeros((K, T, N), wide(q))
-        (d_k, d_v), d_q = jax.lax.scan(
-            functools.partial(block_step, row), (zeros, zeros), (*arrays[:4], _indices(C), *arrays[4:])
-        )
-        return None, (d_q, d_k, d_v)
 
-    inputs = (_indices(B), q_blocks, d_blocks, lse, delta, plan.start, plan.width)
-    _, (d_q, d_k, d_v) = jax.lax.scan(row_step, None, inputs)
-    return _unfold(d_q, H).astype(q.dtype), d_k.swapaxes(1, 2).astype(k.dtype), d_v.swapaxes(1, 2).astype(v.dtype)
+def _over_queries(weights: Float[Array, "K Q W"], of: Float[Array, "K Q N"]) -> Float[Array, "K W N"]:
+    weights = contraction.lay_out(weights.swapaxes(1, 2))
+    return jnp.einsum("KWQ,KQN->KWN", weights, of, preferred_element_type=wide(of))
+
+
+def _add(x: Float[Array, "B K T N"], part: Float[Array, "K W N"], row, start) -> Float[Array, "B K T N"]:
+    total = _window_of(x, row, start, part.shape[1]) + part
+    return jax.lax.dynamic_update_slice(x, total[None], _at(row, 0, start, 0))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnames=("window",))

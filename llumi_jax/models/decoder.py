@@ -10,14 +10,18 @@ import flax
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, Int
 
 from llumi_jax.models import attention, quantization
 from llumi_jax.models.config import DecoderConfig
+from llumi_jax.models.contraction import contract
 from llumi_jax.models.partitioning import BATCH_AXES, constrain, current_mesh, partition_spec
 
 REMAT_POLICIES = {
     "none": None,  # keeps every activation: fastest where memory allows
+    # recomputes norms, activations and their products
+    "products": jax.checkpoint_policies.save_only_these_names("attention", "q", "k", "v", "gate", "up"),
     "attention": jax.checkpoint_policies.save_only_these_names("attention"),  # recomputes all but attention
     "full": jax.checkpoint_policies.nothing_saveable,  # keeps only each layer's input: least memory
 }
@@ -64,8 +68,6 @@ class Projection(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        contract = tuple(range(x.ndim - len(self.inputs), x.ndim))
-        over = lambda n: (contract, tuple(range(n)))
         init = nn.initializers.variance_scaling(
             1.0,
             "fan_in",
@@ -77,14 +79,13 @@ class Projection(nn.Module):
         if self.has_variable("params", "kernel_scale"):
             y = quantization.matmul(x, kernel, self.get_variable("params", "kernel_scale"), len(self.inputs))
         else:
-            y = jax.lax.dot_general(x, kernel.astype(self.dtype), (over(len(self.inputs)), ((), ())))
+            y = contract(x, kernel, len(self.inputs))
         if self.bias:
             y += self.param("bias", nn.initializers.zeros, self.outputs).astype(self.dtype)
         if self.has_variable("lora", "lora_a"):
-            a: jax.Array = self.get_variable("lora", "lora_a").astype(self.dtype)
-            b: jax.Array = self.get_variable("lora", "lora_b").astype(self.dtype)
-            low = jax.lax.dot_general(x, a, (over(len(self.inputs)), ((), ())))
-            y += self.lora_scale * jnp.tensordot(low, b, axes=1)
+            a: jax.Array = self.get_variable("lora", "lora_a")
+            b: jax.Array = self.get_variable("lora", "lora_b")
+            y += self.lora_scale * contract(contract(x, a, len(self.inputs)), b, 1)
         return y
 
 
@@ -127,6 +128,7 @@ class Attention(nn.Module):
         q = rotate(project("q", H), layout.position, frequency)
         k = rotate(project("k", K), layout.position, frequency)
         v = project("v", K)
+        q, k, v = (checkpoint_name(x, name) for x, name in ((q, "q"), (k, "k"), (v, "v")))
         if cache is None:
             out = attention.attend(q, k, v, layout, window=c.sliding_window, backend=self.backend)
         else:
@@ -153,8 +155,8 @@ class MLP(nn.Module):
     def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
         D, F = self.config.hidden_size, self.config.intermediate_size
         project = lambda name, i, o: Projection((i,), (o,), False, self.dtype, self.lora_scale, name=name)
-        gated = jax.nn.silu(project("gate", D, F)(x)) * project("up", D, F)(x)
-        return project("down", F, D)(gated)
+        gate, up = (checkpoint_name(project(name, D, F)(x), name) for name in ("gate", "up"))
+        return project("down", F, D)(jax.nn.silu(gate) * up)
 
 
 class Layer(nn.Module):

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from llumi_jax.models import contraction
+
 CHUNK = 128  # predictions of a row whose logits exist at one time; rows hold a multiple of it
 
 
@@ -15,12 +17,11 @@ def token_logps(
 ) -> Float[Array, "B M"]:
     """log softmax(hidden @ matrix.T)[target] in float32, chunked over M and rematerialised in the backward pass."""
     B, M, D = hidden.shape
-    matrix = matrix.astype(hidden.dtype)
 
     @functools.partial(jax.checkpoint, prevent_cse=False)
     def chunk(_, x):
         h, label = x
-        logits = jnp.einsum("BCD,VD->BCV", h, matrix, preferred_element_type=jnp.promote_types(jnp.float32, h.dtype))
+        logits = _logits(h, matrix)
         picked = jnp.take_along_axis(logits, label[..., None], axis=-1)[..., 0]
         return None, picked - jax.nn.logsumexp(logits, axis=-1)
 
@@ -28,6 +29,28 @@ def token_logps(
     chunked = lambda x: x.reshape(B, M // size, size, *x.shape[2:]).swapaxes(0, 1)
     _, logps = jax.lax.scan(chunk, None, (chunked(hidden), chunked(target)))
     return logps.swapaxes(0, 1).reshape(B, M)
+
+
+@jax.custom_vjp
+def _logits(hidden: Float[Array, "B C D"], matrix: Float[Array, "V D"]) -> Float[Array, "B C V"]:
+    """In float32 at least. The backward pass multiplies in the dtype of `hidden`, as the forward pass does, and gives
+    the matrix a gradient of its own dtype: chunks are summed in that."""
+    wide = jnp.promote_types(jnp.float32, hidden.dtype)
+    return contraction.dot(hidden, matrix.astype(hidden.dtype), ((2,), (1,)), wide)
+
+
+def _logits_forward(hidden: Array, matrix: Array) -> tuple[Array, tuple[Array, Array]]:
+    return _logits(hidden, matrix), (hidden, matrix)
+
+
+def _logits_backward(kept: tuple[Array, Array], d_logits: Array) -> tuple[Array, Array]:
+    hidden, matrix = kept
+    d_logits = d_logits.astype(hidden.dtype)
+    d_hidden = contraction.dot(d_logits, matrix.astype(hidden.dtype), ((2,), (0,)))
+    return d_hidden, contraction.gradient_of_kernel(d_logits, hidden, 2, matrix.dtype)
+
+
+_logits.defvjp(_logits_forward, _logits_backward)
 
 
 def prediction_logps(
@@ -50,13 +73,11 @@ def prediction_statistics(
     B, M, D = gathered.shape
 
     def chunk(_, h):
-        logits = jnp.einsum("BCD,VD->BCV", h, matrix, preferred_element_type=jnp.promote_types(jnp.float32, h.dtype))
-        logps = jax.nn.log_softmax(logits, axis=-1)
+        logps = jax.nn.log_softmax(_logits(h, matrix), axis=-1)
         entropy = -jnp.sum(jnp.exp(logps) * logps, axis=-1)
         return None, (entropy, jax.nn.logsumexp(2 * logps, axis=-1))
 
     size = CHUNK if M % CHUNK == 0 else M
-    matrix = matrix.astype(hidden.dtype)
     _, found = jax.lax.scan(chunk, None, gathered.reshape(B, M // size, size, D).swapaxes(0, 1))
     entropy, collision = (x.swapaxes(0, 1).reshape(B, M) for x in found)
     return entropy, collision

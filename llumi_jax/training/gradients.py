@@ -36,6 +36,8 @@ def split(rows: Mapping[str, jax.Array], accumulate: int) -> dict[str, jax.Array
 
 
 def _at_once(objective: Objective, params: Any, frozen: Any, rows: Any) -> tuple[Any, Metrics]:
+    if isinstance(objective, PairObjective):
+        rows = objective.with_reference(frozen, rows)
     (_, metrics), gradients = jax.value_and_grad(objective, has_aux=True)(params, frozen, rows)
     return gradients, metrics
 
@@ -51,8 +53,12 @@ def _coupled(objective: PairObjective, params: Any, frozen: Any, micro: Any) -> 
 
     Its gradient by each pair's log-probabilities, some numbers a row, is then pulled back micro-batch by micro-batch.
     """
-    measure = lambda rows: objective.measure(params, frozen, rows)
-    _, (policy, fixed) = jax.lax.scan(lambda _, rows: (None, measure(rows)), None, micro)
+
+    def measure(_, rows):
+        rows = objective.with_reference(frozen, rows)
+        return None, (rows, *objective.measure(params, frozen, rows))
+
+    _, (micro, policy, fixed) = jax.lax.scan(measure, None, micro)
     (_, metrics), slopes = jax.value_and_grad(objective.score, has_aux=True)(policy, fixed)
 
     def pull(total, part):

@@ -41,11 +41,20 @@ class PairObjective:
     def __call__(self, params: Any, frozen: Any, rows: Rows) -> tuple[Array, Metrics]:
         return self.score(*self.measure(params, frozen, rows))
 
-    def measure(self, params: Any, frozen: Any, rows: Rows) -> tuple[Numbers, Numbers]:
-        """Returns (what depends on params, what does not), arrays [B, P] and for KTO [B, S].
+    def with_reference(self, frozen: Any, rows: Rows) -> dict[str, Array]:
+        """The rows with what the reference makes of their pairs, where the losses ask for it: `reference_chosen`, ….
 
-        The reference's log-probabilities come with the rows as `reference_logps` [B, S], or are made here.
+        To be called outside of what is differentiated: inside, JAX would keep what a backward pass of the reference
+        would need, and XLA could not drop all of it. Cached log-probabilities come with the rows as `reference_logps`
+        [B, S].
         """
+        if "reference_chosen" in rows or not preference.needs_reference(self.options):
+            return dict(rows)
+        return {**rows, **{f"reference_{name}": value for name, value in self._reference(frozen, rows).items()}}
+
+    def measure(self, params: Any, frozen: Any, rows: Rows) -> tuple[Numbers, Numbers]:
+        """Returns (what depends on params, what does not), arrays [B, P] and for KTO [B, S]."""
+        rows = self.with_reference(frozen, rows)
         base, adapter = forward.weights(params, frozen)
         hidden = forward.hidden_states(self.model, base, adapter, rows)
         logps = logprobs.prediction_logps(hidden, output_matrix(base), rows)
@@ -53,8 +62,7 @@ class PairObjective:
         fixed = {name: rows[name] for name in ("probability", "pair_weight")}
         lengths = logprobs.reply_lengths(rows, self.slots)
         fixed |= {f"{side}_length": replies.of_pair(lengths, rows, side) for side in ("chosen", "rejected")}
-        if preference.needs_reference(self.options):
-            fixed |= {f"reference_{name}": value for name, value in self._reference(frozen, rows).items()}
+        fixed |= {name: rows[name] for name in rows if name.startswith("reference_") and name != "reference_logps"}
         if "kto" in self.options.losses:
             fixed["mismatched"] = replies.mismatched_slots(rows, self.slots)
         if self.options.wpo or self.options.entropy:

@@ -145,12 +145,14 @@ def test_the_block_backend_on_a_mesh_is_the_same(K, axes):
 def test_each_block_of_queries_reads_its_whole_thread(length):
     layout = random_layout(4, 2, length)
     plan, widths = jax.jit(attention._plan)(layout.segment), attention._widths(length)
-    for row in range(2):
-        for block in range(length // attention.QUERY_BLOCK):
-            start, width = int(plan.start[row, block]), widths[int(plan.width[row, block])]
-            first, end = block * attention.QUERY_BLOCK, (block + 1) * attention.QUERY_BLOCK
-            seen_from = np.flatnonzero(layout.segment[row] == layout.segment[row, first])[0]
-            assert 0 <= start <= seen_from and end <= start + width <= length
+    blocks = length // attention.QUERY_BLOCK
+    assert sorted(plan.order) == list(range(2 * blocks)) and plan.bounds[0] == 0 and plan.bounds[-1] == 2 * blocks
+    for width, first, end in zip(widths, plan.bounds[:-1], plan.bounds[1:], strict=True):
+        for index in plan.order[first:end]:
+            row, block, start = index // blocks, index % blocks, int(plan.start[index])
+            segment, end_of_block = layout.segment[row], (block + 1) * attention.QUERY_BLOCK
+            seen_from = np.flatnonzero(segment == segment[block * attention.QUERY_BLOCK])[0]
+            assert 0 <= start <= seen_from and end_of_block <= start + width <= length
 
 
 # --- choosing a backend --------------------------------------------------------------------------------------------

@@ -119,7 +119,7 @@ def test_each_kind_of_length_is_enough(length):
         ({"stage": {}}, "config.stages is empty"),
         ({"stage": ["gm_dpo"]}, "config.stage must map each stage's name"),
         ({"stages": ("gm_dpo", "gm_dpo")}, "config.stages names 'gm_dpo' twice"),
-        ({"remat": "some"}, "config.remat='some' is not one of none, attention, full"),
+        ({"remat": "some"}, "config.remat='some' is not one of none, products, attention, full"),
         ({"attention": "flash"}, "config.attention='flash' is not one of auto, dense, block"),
         ({"attention": "block", "row_length": 1000}, "config.attention: .*multiple of 128"),
         ({"dtype": "float16"}, "config.dtype='float16' is not one of float32, bfloat16"),
