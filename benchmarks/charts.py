@@ -1,4 +1,4 @@
-"""Charts of what was measured: speed with its range, and memory, side by side."""
+"""Charts of what was measured: speed with its range and memory side by side; memory over a long run."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,5 +43,24 @@ def draw(found: Sequence[Line], objective: str, title: str, path: Path) -> None:
     figure.legend(handles, [NAMES[system] for system in present], loc="upper right", ncols=3, frameon=False)
     figure.suptitle(title, x=0.01, ha="left")
     figure.tight_layout(rect=(0, 0, 1, 0.96))
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
+def draw_memory(readings: Sequence[int], title: str, path: Path) -> None:
+    """Writes a PNG: resident memory, given in bytes after every step."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(8, 3))
+    axis.plot(range(1, len(readings) + 1), [value / 1e9 for value in readings], color=COLOURS["llumi_jax"], lw=1)
+    axis.set_ylim(bottom=0)
+    axis.set_xlabel("step")
+    axis.set_ylabel("resident memory, GB")
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.set_title(title, loc="left", fontsize=10)
+    figure.tight_layout()
     figure.savefig(path, dpi=130)
     plt.close(figure)
