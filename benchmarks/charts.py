@@ -56,7 +56,7 @@ def draw_memory(readings: Sequence[int], title: str, path: Path) -> None:
 
     figure, axis = plt.subplots(figsize=(8, 3))
     axis.plot(range(1, len(readings) + 1), [value / 1e9 for value in readings], color=COLOURS["llumi_jax"], lw=1)
-    axis.set_ylim(bottom=0)
+    axis.set_ylim(0, 1.1 * max(readings) / 1e9)
     axis.set_xlabel("step")
     axis.set_ylabel("resident memory, GB")
     axis.spines[["top", "right"]].set_visible(False)

@@ -44,6 +44,8 @@ def main(argv: Sequence[str]) -> int:
         raise cli.UserError(f"--steps {args.steps}: at least {_LEAST} are needed.")
     if args.pairs < 1:
         raise cli.UserError(f"--pairs {args.pairs}: at least 1 is needed.")
+    if args.json:
+        Path(args.json).parent.mkdir(parents=True, exist_ok=True)  # now, and not after hours
     found, readings = run(args)
     print(METHOD)
     for name, value in found.items():
@@ -147,7 +149,7 @@ def _train(args: argparse.Namespace, folder: Path, readings: list[int]) -> list[
             name=stage.name, folder=folder, step=step, frozen={"base": base, "reference": None}, rows=rows,
             draw=Draw((len(rows),)), ids_of=lambda row: [t.thread_id for t in rows.threads_of(row)],
             tokens_per_row=rows.used_tokens / len(rows), batch_rows=args.batch_rows, total_steps=args.steps, seed=0,
-            checkpoint_every=max(1, args.steps // 20), first_loss=float(np.log(2)), first_loss_tolerance=1e-3,
+            checkpoint_every=max(10, args.steps // 20), first_loss=float(np.log(2)), first_loss_tolerance=1e-3,
         )  # fmt: skip
         saved = Checkpoints(folder / "checkpoints")
         try:

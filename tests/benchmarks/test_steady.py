@@ -50,7 +50,7 @@ def test_a_flag_that_cannot_be_is_refused_by_name(flags, said):
 
 
 def test_a_short_run_writes_its_figures_and_a_chart(tmp_path, capsys):
-    out = tmp_path / "steady.json"
+    out = tmp_path / "new" / "steady.json"
     flags = "--size tiny --steps 20 --batch_rows 8 --row_length 256 --pairs 64"
     assert steady.main([*flags.split(), "--json", str(out)]) == 0
     found = json.loads(out.read_text())
