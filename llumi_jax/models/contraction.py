@@ -34,15 +34,20 @@ def contract(x: jax.Array, kernel: jax.Array, inputs: int) -> jax.Array:
 def dot(a: jax.Array, b: jax.Array, axes: Axes, dtype: jnp.dtype | None = None) -> jax.Array:
     """The product over `axes`, in `dtype` or that of `a`."""
     dtype = dtype or a.dtype
-    wide = jnp.float32 if _is_bfloat16_on_cpu(a) else dtype
-    return jax.lax.dot_general(a, b, (axes, ((), ())), preferred_element_type=wide).astype(dtype)
+    if not _is_bfloat16_on_one_cpu(a):
+        return jax.lax.dot_general(a, b, (axes, ((), ())), preferred_element_type=dtype)
+    # Pinned on all sides: XLA would fold a transposition into the product and then has no code for it (UNIMPLEMENTED).
+    wide = jax.lax.dot_general(
+        _contiguous(a), _contiguous(b), (axes, ((), ())), preferred_element_type=jnp.promote_types(jnp.float32, dtype)
+    )
+    return _contiguous(wide).astype(dtype)
 
 
 def gradient_of_kernel(x: jax.Array, d_y: jax.Array, batch: int, dtype: jnp.dtype) -> jax.Array:
     """Sums over the first `batch` axes, tokens, of both sides: [*B, *in], [*B, *out] -> [*in, *out]."""
     inputs, outputs = x.shape[batch:], d_y.shape[batch:]
     tokens = tuple(range(batch))
-    if _is_bfloat16_on_cpu(x) and partitioning.current_mesh() is None:
+    if _is_bfloat16_on_one_cpu(x):
         n = math.prod(x.shape[:batch])
         columns = lay_out(x.reshape(n, -1).T)
         return dot(columns, d_y.reshape(n, -1), ((1,), (0,)), dtype).reshape(*inputs, *outputs)
@@ -54,13 +59,15 @@ def gradient_of_kernel(x: jax.Array, d_y: jax.Array, batch: int, dtype: jnp.dtyp
 
 def lay_out(x: jax.Array) -> jax.Array:
     """The same array with its last axis contiguous in memory, where a product is faster for it."""
-    if not _is_bfloat16_on_cpu(x):
-        return x
+    return _contiguous(x) if _is_bfloat16_on_one_cpu(x) else x
+
+
+def _contiguous(x: jax.Array) -> jax.Array:
     return with_layout_constraint(x, Layout(major_to_minor=tuple(range(x.ndim))))
 
 
-def _is_bfloat16_on_cpu(x: jax.Array) -> bool:
-    return x.dtype == jnp.bfloat16 and jax.default_backend() == "cpu"
+def _is_bfloat16_on_one_cpu(x: jax.Array) -> bool:
+    return x.dtype == jnp.bfloat16 and jax.default_backend() == "cpu" and partitioning.current_mesh() is None
 
 
 def _forward(x: jax.Array, kernel: jax.Array, inputs: int) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:

@@ -106,3 +106,11 @@ def test_a_kernel_that_is_not_trained_costs_no_product():
 def test_gradient_of_a_sum_over_tokens_alone():
     found = gradient_of_kernel(jnp.ones((5, 2)), jnp.full((5, 3), 2.0), 1, jnp.float32)
     np.testing.assert_array_equal(found, np.full((2, 3), 10.0))
+
+
+def test_a_gradient_that_is_turned_round_in_bfloat16():
+    """As that of an untied output matrix: XLA has no product of bfloat16 with a float32 result laid out so."""
+    x, _, d_y = (jnp.asarray(a, jnp.bfloat16) for a in drawn((2, 8), (24,), (50,)))
+    found = jax.jit(lambda x, d_y: gradient_of_kernel(d_y, x, 2, jnp.float32).T + 0)(x, d_y)
+    right = np.einsum("abi,abo->io", np.float64(x), np.float64(d_y))
+    np.testing.assert_allclose(found, right, rtol=1e-5, atol=1e-4)
