@@ -33,7 +33,8 @@ _TAIL = rf"(?:\s+(?i:{_TERMS})\b)"
 _HELP = (
     r"Samaritans?|Child[Ll]ine|Kids ?[Hh]elp(?: ?(?:[Ll]ine|[Pp]hone))?|Life[Ll]ine|Papyrus|PAPYRUS|Hope[Ll]ine|Kooth|"
     r"Mind|Shout|SHOUT|Calm|CALM|Befrienders|Beyond ?[Bb]lue|Head[Ss]pace|Cruse|Refuge|Relate|Switchboard|"
-    r"Trevor(?: Project| Lifeline|Chat|Space|Text)|Jed Foundation|Marie Curie|Macmillan|Maggie['’]s|"
+    r"Trevor(?: Project| Lifeline|Chat|Space|Text)|Jed Foundation|Marie Curie|"
+    r"Macmillan(?: Cancer| Support| nurses?)|Maggie['’]s [Cc]ent(?:re|er)|"
     r"Victim Support|Talk Suicide|Crisis Text Line|Pieta(?: House)?|Aware|Jigsaw|Tusla|Nightline|Al-?Anon|Alateen|"
     r"Rethink|Sane|SANE|Telefonseelsorge"
 )
@@ -54,7 +55,7 @@ _WORDS = (
     r"(?i:mum|mom|mama|mommy|mummy|dad|daddy|papa|grandma|grandpa|granny|nana|gran|auntie|sis|bro|hun|hugs?|xx+|xo+|"
     r"op|oop|tl;?dr|lol|lmao|imho|idk|tbh|btw|thx|reddit|redditors?|discord|whatsapp|tiktok|instagram|facebook|zoom|"
     r"cbt|dbt|emdr|adhd|bpd|ocd|ptsd|cptsd|gad|mdd|autism|ssris?|snris?|therapist|hello|hi|hey|thanks|thank|"
-    r"karma|zen|tai chi|yoga|reiki|netflix|spotify|google|siri|alexa|chatgpt|mr|mrs|ms|miss|dr|prof|sir|madam|the|an?|"
+    r"karma|zen|tai chi|yoga|reiki|netflix|spotify|google|siri|chatgpt|mr|mrs|ms|miss|dr|prof|sir|madam|the|an?|"
     r"my|and|or|dear|poor|uncle|aunt)"
 )
 
