@@ -12,7 +12,8 @@ The comparison, alternating, medians of five; the same command again goes on whe
 What is counted, and how: docs/benchmarks.md.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from benchmarks import command
 from benchmarks.command import Bench
@@ -84,43 +85,52 @@ def _trl_layouts(tried: Sequence[Line], dtype: str) -> list[dict]:
 
 
 def goals(peak: float | None = None) -> list[Goal]:
-    """What is to be reached, TRL at the fastest of its settings.
+    """What is to be reached: against TRL in batches of 8, which one would take first, and against its fastest setting.
 
     Args:
       peak: the accelerator's FLOP/s; None = a processor.
     """
-    f32, bf16 = {"dtype": "float32"}, {"dtype": "bfloat16"}
+    live = {"data": _SET, "reference": "live"}
+    bf16 = {**live, "dtype": "bfloat16"}
     if peak is not None:
         mfu = lambda found: _useful(found, "bfloat16", peak)
         return [
             Goal("MFU, bfloat16, live reference", 0.45, mfu, percent=True),
-            Goal("bfloat16, live reference, x TRL", 1, lambda found: _ratio(found, bf16, "live")),
+            Goal("bfloat16, live reference, x TRL", 1, _ratio(bf16, bf16)),
         ]
     return [
-        Goal("float32, live reference, x TRL", 8, lambda found: _ratio(found, f32, "live")),
-        Goal("float32, cached reference, x TRL", 8, lambda found: _ratio(found, f32, "cached")),
-        Goal("best dtype, live reference, x TRL's bfloat16", 6, lambda found: _ratio(found, {}, "live", bf16)),
-        Goal("best dtype, cached reference, x TRL's bfloat16", 6, lambda found: _ratio(found, {}, "cached", bf16)),
-        Goal("threads, float32, x TRL", 16, lambda found: _ratio(found, f32, "live", data=_THREADS)),
-        Goal("peak memory, float32, of TRL's at its fastest", 0.25, lambda f: _memory(f, "float32"), at_most=True),
-        Goal("peak memory, bfloat16, of TRL's at its fastest", 0.25, lambda f: _memory(f, "bfloat16"), at_most=True),
+        *_against("in batches of 8", {"batch": 8, "accumulate": 1, "grouped": False, "checkpointing": False}),
+        *_against("at its fastest", {}),
         Goal("useful FLOPs, float32, live reference", 0.45, lambda f: _useful(f, "float32"), percent=True),
         Goal("useful FLOPs, bfloat16, live reference", 0.45, lambda f: _useful(f, "bfloat16"), percent=True),
     ]
 
 
+def _against(whose: str, layout: Mapping[str, Any]) -> Iterator[Goal]:
+    """Pace and memory against TRL with these settings; without any, against the fastest."""
+    for reference in ("live", "cached"):
+        where = {"data": _SET, "reference": reference}
+        f32, bf16 = {**where, "dtype": "float32"}, {**where, "dtype": "bfloat16"}
+        yield Goal(f"float32, {reference} reference, x TRL {whose}", 8, _ratio(f32, {**f32, **layout}))
+        yield Goal(f"best dtype, {reference} reference, x TRL's bfloat16 {whose}", 6, _ratio(where, {**bf16, **layout}))
+    threads = {"data": _THREADS, "reference": "live", "dtype": "float32"}
+    yield Goal(f"threads, float32, x TRL {whose}", 16, _ratio(threads, {**threads, **layout}))
+    for dtype in ("float32", "bfloat16"):
+        live = {"data": _SET, "reference": "live", "dtype": dtype}
+        memory = _ratio(live, {**live, **layout}, lambda line: line.memory_mb)
+        yield Goal(f"peak memory, {dtype}, of TRL's {whose}", 0.25, memory, at_most=True)
+
+
 def _ratio(
-    found: Sequence[Line], ours: dict, reference: str, theirs: dict | None = None, data: str = _SET
-) -> float | None:
-    mine = fastest(found, "llumi_jax", data=data, reference=reference, **ours)
-    trl = fastest(found, "trl", data=data, reference=reference, **(ours if theirs is None else theirs))
-    return mine.rate / trl.rate if mine and trl else None
+    ours: Mapping[str, Any], theirs: Mapping[str, Any], of: Callable[[Line], float] = lambda line: line.rate
+) -> Callable[[Sequence[Line]], float | None]:
+    """Ours to TRL's, each the fastest among the lines whose jobs have the given values."""
 
+    def value(found: Sequence[Line]) -> float | None:
+        mine, trl = fastest(found, "llumi_jax", **ours), fastest(found, "trl", **theirs)
+        return of(mine) / of(trl) if mine and trl else None
 
-def _memory(found: Sequence[Line], dtype: str) -> float | None:
-    mine = fastest(found, "llumi_jax", data=_SET, reference="live", dtype=dtype)
-    trl = fastest(found, "trl", data=_SET, reference="live", dtype=dtype)
-    return mine.memory_mb / trl.memory_mb if mine and trl else None
+    return value
 
 
 def _useful(found: Sequence[Line], dtype: str, peak: float | None = None) -> float | None:

@@ -183,7 +183,17 @@ def _of_speeds(path: Path, objective: str) -> str:
     versions = ", ".join(sorted({line.figures["version"] for line in found}))
     part = "" if about["pairs_used"] == about["peer_pairs"] else f" (the peers: {about['peer_pairs']}, evenly chosen)"
     head = f"{about['hardware']}; {about['pairs_used']} pairs of each set{part}; {versions}."
-    return f"{head}\n\n{markdown(found, objective, about.get('peak_flops_per_s'))}"
+    table = markdown(found, objective, about.get("peak_flops_per_s"))
+    return f"{head}\n\n{table}\n{_goals(about.get('goals', []))}"
+
+
+def _goals(rows: Sequence[Mapping[str, str]]) -> str:
+    """What was to be reached and what was, for the docs."""
+    if not rows:
+        return ""
+    names = ("goal", "wanted", "found", "verdict")
+    cells = [names, ("---",) * len(names), *([row[name] for name in names] for row in rows)]
+    return "\n".join("| " + " | ".join(row) + " |" for row in cells) + "\n"
 
 
 def _of_curves(path: Path) -> str:
