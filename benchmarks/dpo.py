@@ -23,8 +23,9 @@ from llumi_jax import cli
 
 _SET, _THREADS = "independent", "threads"
 # TRL's ways to share out eight pairs of a step. Like lengths together pad less; small batches pad less, too.
+_DEFAULT = {"batch": 8, "accumulate": 1, "grouped": False}
 _LAYOUTS = (
-    {"batch": 8, "grouped": False},
+    _DEFAULT,
     {"batch": 8, "grouped": True},
     {"batch": 2, "accumulate": 4, "grouped": True},
     {"batch": 1, "accumulate": 8, "grouped": False},
@@ -55,7 +56,7 @@ def plan(bench: Bench, tried: Sequence[Line]) -> list[Job]:
                 jobs += _of(bench, "llumi_jax", _SET, dtype=dtype, reference=reference, remat=remat)
             for layout in _trl_layouts(tried, dtype):
                 jobs += _of(bench, "trl", _SET, dtype=dtype, reference=reference, **layout)
-        jobs += _of(bench, "trl", _SET, dtype=dtype, checkpointing=True, **_LAYOUTS[0])
+        jobs += _of(bench, "trl", _SET, dtype=dtype, checkpointing=True, **_DEFAULT)
         if not bench.args.lora_rank:
             jobs += _of(bench, "tunix", _SET, dtype=dtype)
     threads = bench.dtypes[0]
@@ -78,10 +79,9 @@ def _trl_layouts(tried: Sequence[Line], dtype: str) -> list[dict]:
     """The default layout, and the fastest one where that is another."""
     best = fastest(tried, "trl", dtype=dtype)
     if best is None:
-        return [_LAYOUTS[0]]
+        return [_DEFAULT]
     chosen = {name: best.job[name] for name in ("batch", "accumulate", "grouped")}
-    default = {"batch": 8, "accumulate": 1, "grouped": False}
-    return [default] if chosen == default else [default, chosen]
+    return [_DEFAULT] if chosen == _DEFAULT else [_DEFAULT, chosen]
 
 
 def goals(peak: float | None = None) -> list[Goal]:
@@ -99,7 +99,7 @@ def goals(peak: float | None = None) -> list[Goal]:
             Goal("bfloat16, live reference, x TRL", 1, _ratio(bf16, bf16)),
         ]
     return [
-        *_against("in batches of 8", {"batch": 8, "accumulate": 1, "grouped": False, "checkpointing": False}),
+        *_against("in batches of 8", {**_DEFAULT, "checkpointing": False}),
         *_against("at its fastest", {}),
         Goal("useful FLOPs, float32, live reference", 0.45, lambda f: _useful(f, "float32"), percent=True),
         Goal("useful FLOPs, bfloat16, live reference", 0.45, lambda f: _useful(f, "bfloat16"), percent=True),
