@@ -39,6 +39,7 @@ class Checkpoints:
             preservation_policy=self._kept,
             cleanup_tmp_directories=True,
         )
+        self._writing: Any = None  # Orbax's answer to the last save, which holds a thread until its result is asked for
 
     @property
     def latest(self) -> int | None:
@@ -55,7 +56,7 @@ class Checkpoints:
         if self.latest == step:
             return
         self.wait()
-        self._checkpointer.save_checkpointables_async(step, _detached(trees))
+        self._writing = self._checkpointer.save_checkpointables_async(step, _detached(trees))
 
     def restore(self, abstract: dict[str, Any], step: int | None = None) -> dict[str, Any]:
         """Reads the trees of `step` (default: the newest) onto the shardings of `abstract`."""
@@ -63,10 +64,16 @@ class Checkpoints:
 
     def wait(self) -> None:
         """Returns when nothing is being written any more; raises what the writing raised."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
         self._checkpointer.wait()
 
     def close(self) -> None:
-        self._checkpointer.close()
+        try:
+            self.wait()
+        finally:
+            self._checkpointer.close()
 
 
 class _Kept:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import jax
@@ -68,6 +69,16 @@ def test_the_newest_ones_are_kept(saved, tmp_path):
     assert names(tmp_path / "checkpoints") >= {"5", "9"} and "1" not in names(tmp_path / "checkpoints")
     assert tree_sha256(saved.restore(abstract(trees()))) == tree_sha256(trees(9))
     assert tree_sha256(saved.restore(abstract(trees()), 5)) == tree_sha256(trees(5))
+
+
+def test_saves_leave_no_threads_behind(saved):
+    saved.save(1, trees())
+    saved.wait()
+    before = threading.active_count()
+    for step in range(2, 8):
+        saved.save(step, trees(step))
+    saved.wait()
+    assert threading.active_count() <= before + 1  # one may be starting to remove an old checkpoint
 
 
 def test_a_step_that_is_there_is_kept_as_it_is(saved):
