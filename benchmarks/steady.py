@@ -57,6 +57,21 @@ def main(argv: Sequence[str]) -> int:
     return cli.EXIT_OK
 
 
+def markdown(found: Mapping[str, Any]) -> str:
+    """The figures for the docs."""
+    wait = f"{found['data_wait_first_500']:.1%} of the first 500 steps, {found['data_wait']:.1%} of all"
+    memory = f"{found['rss_early_mb']:,.0f} MB after a fifth of the steps, {found['rss_late_mb']:,.0f} MB at the end"
+    rows = [
+        ("steps", f"{found['steps']:,} in {found['seconds'] / 60:.0f} min"),
+        ("programs compiled after the first step", str(found["recompiles"])),
+        ("waiting for data", wait),
+        ("memory", memory),
+        ("slope of memory over the later half", f"{found['growth_mb_per_1000_steps']:+.1f} MB in 1,000 steps"),
+    ]
+    table = "".join(f"| {name} | {value} |\n" for name, value in [("what", "found"), ("---", "---"), *rows])
+    return f"{found['hardware']}; {found['size']} Llama with LoRA, a step is rows: {found['rows']} tokens.\n\n{table}"
+
+
 def run(args: argparse.Namespace) -> tuple[dict[str, Any], list[int]]:
     """The figures of one run, and bytes in memory after every step."""
     readings: list[int] = []
@@ -68,6 +83,7 @@ def run(args: argparse.Namespace) -> tuple[dict[str, Any], list[int]]:
     found = {
         "hardware": measure.hardware(),
         "size": args.size,
+        "rows": f"{args.batch_rows} of {args.row_length:,}",
         "steps": len(lines),
         "seconds": round(seconds, 1),
         "loss": f"{lines[0]['loss']:.4f} -> {lines[-1]['loss']:.4f}",

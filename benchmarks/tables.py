@@ -170,9 +170,16 @@ def section(name: str, results: Path = RESULTS) -> str:
     parts = []
     for path in sorted(results.glob(f"{name}_*.json")):
         picture = f"\n![{name}](../benchmarks/results/{path.stem}.png)\n" * path.with_suffix(".png").exists()
-        if text := _of_curves(path) if name == "learning_curve" else _of_speeds(path, name):
+        if text := _text_of(path, name):
             parts.append(text + picture)
     return "\n".join(parts)
+
+
+def _text_of(path: Path, name: str) -> str:
+    from benchmarks import learning_curve, steady
+
+    own = {"learning_curve": learning_curve.markdown, "steady": steady.markdown}
+    return own[name](json.loads(path.read_text())) if name in own else _of_speeds(path, name)
 
 
 def _of_speeds(path: Path, objective: str) -> str:
@@ -194,12 +201,6 @@ def _goals(rows: Sequence[Mapping[str, str]]) -> str:
     names = ("goal", "wanted", "found", "verdict")
     cells = [names, ("---",) * len(names), *([row[name] for name in names] for row in rows)]
     return "\n".join("| " + " | ".join(row) + " |" for row in cells) + "\n"
-
-
-def _of_curves(path: Path) -> str:
-    from benchmarks import learning_curve
-
-    return learning_curve.markdown(json.loads(path.read_text()))
 
 
 def fill(text: str, results: Path = RESULTS) -> str:

@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 from llumi_jax.cli import RunFailure
 from llumi_jax.data import loader
 from llumi_jax.storage.checkpoints import Checkpoints
+from llumi_jax.training import heap
 from llumi_jax.training.looks import HeldOutLook, Look, ReplyLook
 from llumi_jax.training.options import Options
 from llumi_jax.training.sharding import to_device
@@ -91,6 +92,7 @@ def train(job: Job, state: TrainState, mesh: Mesh, checkpoints: Checkpoints, sto
                         if best:
                             checkpoints.wait()
                             _keep_best(held_out, checkpoints)
+                        heap.give_back()
                 dog.beat(number)
                 if stopping:
                     checkpoints.wait()

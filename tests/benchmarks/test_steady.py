@@ -60,4 +60,6 @@ def test_a_short_run_writes_its_figures_and_a_chart(tmp_path, capsys):
     assert 0 <= found["data_wait"] <= 1 and found["data_wait"] == found["data_wait_first_500"]
     assert found["rss_most_mb"] >= max(found["rss_mb_by_twentieth"]) > 100
     assert out.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    assert "step is rows: 8 of 256 tokens" in (text := steady.markdown(found))
+    assert "| programs compiled after the first step | 0 |\n| waiting for data |" in text
     assert "time inside next() of the input" in capsys.readouterr().out
