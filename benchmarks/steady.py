@@ -21,10 +21,12 @@ from benchmarks import charts, measure, models, ours, pairs
 from llumi_jax import cli
 
 _LEAST = 20  # steps; with fewer there is nothing to compare
+_PARTS = 20
 _WARM = 0.2  # part of the steps before memory is compared: allocators and caches fill up
 METHOD = """\
 memory: resident set of the process, read after every step was sent off; medians of a tenth of the steps from a fifth of
-the run on and of its last tenth; growth is the slope of a straight line through the later half of all readings
+the run on and of its last tenth; growth is the slope of a straight line through the medians of the last ten twentieths,
+with its standard error: readings see what a step is just using, so single ones scatter
 recompiles: every program that the loop's thread compiles, or takes from the cache on disk, after the first step, saves
 left out, by JAX's own compile events
 data wait: time inside next() of the input, all of it, also while the device was busy meanwhile, over the wall time of
@@ -60,13 +62,14 @@ def main(argv: Sequence[str]) -> int:
 def markdown(found: Mapping[str, Any]) -> str:
     """The figures for the docs."""
     wait = f"{found['data_wait_first_500']:.1%} of the first 500 steps, {found['data_wait']:.1%} of all"
+    slope = f"{found['growth_mb_per_1000_steps']:+.0f} MB in 1,000 steps"
     memory = f"{found['rss_early_mb']:,.0f} MB after a fifth of the steps, {found['rss_late_mb']:,.0f} MB at the end"
     rows = [
         ("steps", f"{found['steps']:,} in {found['seconds'] / 60:.0f} min"),
         ("programs compiled after the first step", str(found["recompiles"])),
         ("waiting for data", wait),
         ("memory", memory),
-        ("slope of memory over the later half", f"{found['growth_mb_per_1000_steps']:+.1f} MB in 1,000 steps"),
+        ("slope of memory over the later half", f"{slope}, standard error {found['growth_standard_error']:.0f}"),
     ]
     table = "".join(f"| {name} | {value} |\n" for name, value in [("what", "found"), ("---", "---"), *rows])
     return f"{found['hardware']}; {found['size']} Llama with LoRA, a step is rows: {found['rows']} tokens.\n\n{table}"
@@ -104,16 +107,26 @@ def waiting(lines: Sequence[Mapping[str, Any]]) -> float:
 def growth(readings: Sequence[int]) -> dict[str, Any]:
     """What resident memory did, from bytes after every step."""
     values = np.array(readings, float) / measure.MB
-    first, half, tenth = int(len(values) * _WARM), len(values) // 2, max(1, len(values) // 10)
-    slope = float(np.polyfit(np.arange(half, len(values)), values[half:], 1)[0])
+    first, tenth = int(len(values) * _WARM), max(1, len(values) // 10)
+    parts = np.array([np.median(part) for part in np.array_split(values, _PARTS)])
+    slope, error = _slope(parts[_PARTS // 2 :]) * 1000 * _PARTS / len(values)
     before, after = np.median(values[first : first + tenth]), np.median(values[-tenth:])
     return {
         "rss_early_mb": round(float(before), 1),
         "rss_late_mb": round(float(after), 1),
         "rss_most_mb": round(float(values.max()), 1),
-        "growth_mb_per_1000_steps": round(1000 * slope, 2),
-        "rss_mb_by_twentieth": [round(float(np.median(part)), 1) for part in np.array_split(values, 20)],
+        "growth_mb_per_1000_steps": round(float(slope), 2),
+        "growth_standard_error": round(float(error), 2),
+        "rss_mb_by_twentieth": [round(float(part), 1) for part in parts],
     }
+
+
+def _slope(values: np.ndarray) -> np.ndarray:
+    """(slope, its standard error) of the line through values one apart, by least squares."""
+    at = np.arange(len(values)) - (len(values) - 1) / 2
+    slope = (at @ values) / (at @ at)
+    rest = values - values.mean() - slope * at
+    return np.array([slope, np.sqrt(rest @ rest / (len(values) - 2) / (at @ at))])
 
 
 def _resident() -> int:

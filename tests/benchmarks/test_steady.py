@@ -14,10 +14,16 @@ _MB = 1_000_000
 def test_growth_of_memory_that_climbs_by_a_known_amount():
     climbing = [(100 + 0.5 * step) * _MB for step in range(200)]
     found = steady.growth(climbing)
-    assert found["growth_mb_per_1000_steps"] == 500
+    assert (found["growth_mb_per_1000_steps"], found["growth_standard_error"]) == (500, 0)
     # Medians of 100 + step / 2 over steps 40 to 59 and 180 to 199.
     assert (found["rss_early_mb"], found["rss_late_mb"], found["rss_most_mb"]) == (124.8, 194.8, 199.5)
     assert len(found["rss_mb_by_twentieth"]) == 20 and found["rss_mb_by_twentieth"][0] == 102.2
+
+
+def test_the_slope_of_memory_and_its_error_are_those_of_least_squares():
+    values = np.random.default_rng(0).normal(size=10)
+    expected, covariance = np.polyfit(np.arange(10), values, 1, cov=True)
+    assert steady._slope(values) == pytest.approx([expected[0], np.sqrt(covariance[0, 0])])
 
 
 def test_growth_does_not_take_a_warm_up_or_a_lone_peak_for_growth():
