@@ -9,7 +9,6 @@ import pytest
 from llumi_jax.training import heap
 
 _BLOCK, _COUNT = 8192, 20_000
-_MB = 1_000_000
 
 
 def resident() -> int:
