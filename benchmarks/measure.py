@@ -67,6 +67,11 @@ def thread_environment(count: int) -> dict[str, str]:
     return {name: str(count) for name in names}
 
 
+def resident() -> int:
+    """Bytes of this process in memory."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 def hardware(threads: int | None = None) -> str:
     """The accelerator's name, else the processor's with the cores that are used."""
     count = threads or os.cpu_count() or 1

@@ -8,7 +8,6 @@ pairs of random tokens. Beside the JSON a PNG shows resident memory over the ste
 
 import argparse
 import json
-import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -21,7 +20,7 @@ from benchmarks import charts, measure, models, ours, pairs
 from llumi_jax import cli
 
 _LEAST = 20  # steps; with fewer there is nothing to compare
-_PARTS = 20
+_PARTS = 20  # of the run, for the curve of memory and its slope
 _WARM = 0.2  # part of the steps before memory is compared: allocators and caches fill up
 METHOD = """\
 memory: resident set of the process, read after every step was sent off; medians of a tenth of the steps from a fifth of
@@ -109,7 +108,9 @@ def growth(readings: Sequence[int]) -> dict[str, Any]:
     values = np.array(readings, float) / measure.MB
     first, tenth = int(len(values) * _WARM), max(1, len(values) // 10)
     parts = np.array([np.median(part) for part in np.array_split(values, _PARTS)])
-    slope, error = _slope(parts[_PARTS // 2 :]) * 1000 * _PARTS / len(values)
+    later = parts[_PARTS // 2 :]
+    line, covariance = np.polyfit(np.arange(len(later)), later, 1, cov=True)
+    slope, error = np.array([line[0], np.sqrt(covariance[0, 0])]) * 1000 * _PARTS / len(values)
     before, after = np.median(values[first : first + tenth]), np.median(values[-tenth:])
     return {
         "rss_early_mb": round(float(before), 1),
@@ -119,19 +120,6 @@ def growth(readings: Sequence[int]) -> dict[str, Any]:
         "growth_standard_error": round(float(error), 2),
         "rss_mb_by_twentieth": [round(float(part), 1) for part in parts],
     }
-
-
-def _slope(values: np.ndarray) -> np.ndarray:
-    """(slope, its standard error) of the line through values one apart, by least squares."""
-    at = np.arange(len(values)) - (len(values) - 1) / 2
-    slope = (at @ values) / (at @ at)
-    rest = values - values.mean() - slope * at
-    return np.array([slope, np.sqrt(rest @ rest / (len(values) - 2) / (at @ at))])
-
-
-def _resident() -> int:
-    """Bytes of this process in memory."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _train(args: argparse.Namespace, folder: Path, readings: list[int]) -> list[Mapping[str, Any]]:
@@ -171,7 +159,7 @@ def _train(args: argparse.Namespace, folder: Path, readings: list[int]) -> list[
 
         def step(*arguments: Any) -> Any:
             result = compiled(*arguments)
-            readings.append(_resident())
+            readings.append(measure.resident())
             return result
 
         job = loop.Job(

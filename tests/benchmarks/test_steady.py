@@ -21,9 +21,13 @@ def test_growth_of_memory_that_climbs_by_a_known_amount():
 
 
 def test_the_slope_of_memory_and_its_error_are_those_of_least_squares():
-    values = np.random.default_rng(0).normal(size=10)
-    expected, covariance = np.polyfit(np.arange(10), values, 1, cov=True)
-    assert steady._slope(values) == pytest.approx([expected[0], np.sqrt(covariance[0, 0])])
+    values = np.random.default_rng(0).normal(300, 5, size=20)
+    found = steady.growth(np.repeat(values, 100) * _MB)  # 2,000 steps
+    x, y = np.arange(10) - 4.5, values[10:]
+    slope = (x @ y) / (x @ x)
+    error = np.sqrt(np.sum((y - y.mean() - slope * x) ** 2) / 8 / (x @ x))
+    assert found["growth_mb_per_1000_steps"] == pytest.approx(10 * slope, abs=0.01)
+    assert found["growth_standard_error"] == pytest.approx(10 * error, abs=0.01)
 
 
 def test_growth_does_not_take_a_warm_up_or_a_lone_peak_for_growth():

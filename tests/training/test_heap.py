@@ -1,18 +1,13 @@
 """Memory that was freed leaves the process, against what the system says of it."""
 
 import ctypes
-import os
-from pathlib import Path
 
 import pytest
 
+from benchmarks.measure import resident
 from llumi_jax.training import heap
 
 _BLOCK, _COUNT = 8192, 20_000
-
-
-def resident() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def test_freed_blocks_below_one_that_is_held_go_back_to_the_system():
