@@ -5,8 +5,6 @@ high-water mark is set back to what is in use (`/proc/self/clear_refs`), and rea
 cannot be done, it is the most that the process ever held (`ru_maxrss`), and `how` says so.
 """
 
-import contextlib
-import ctypes
 import gc
 import os
 import platform
@@ -15,6 +13,8 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
+
+from llumi_jax.training import heap
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 MB = 1e6
@@ -29,13 +29,12 @@ class PeakMemory:
 
     def start(self) -> None:
         gc.collect()
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL("libc.so.6").malloc_trim(0)
+        heap.give_back()
         try:
             _CLEAR.write_text("5")
         except OSError:
             self.how = "ru_maxrss, of the whole process"
-        self.before = _status("VmRSS")
+        self.before = resident()
 
     def read(self) -> int:
         if self.how.startswith("VmHWM") and (peak := _status("VmHWM")):
@@ -69,7 +68,7 @@ def thread_environment(count: int) -> dict[str, str]:
 
 def resident() -> int:
     """Bytes of this process in memory."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return _status("VmRSS")
 
 
 def hardware(threads: int | None = None) -> str:
