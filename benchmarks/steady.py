@@ -18,6 +18,7 @@ import numpy as np
 
 from benchmarks import charts, measure, models, ours, pairs
 from llumi_jax import cli
+from llumi_jax.training import heap
 
 _LEAST = 20  # steps; with fewer there is nothing to compare
 _PARTS = 20  # of the run, for the curve of memory and its slope
@@ -47,6 +48,7 @@ def main(argv: Sequence[str]) -> int:
         raise cli.UserError(f"--pairs {args.pairs}: at least 1 is needed.")
     if args.json:
         Path(args.json).parent.mkdir(parents=True, exist_ok=True)  # now, and not after hours
+    heap.limit_arenas()  # as the train command does
     found, readings = run(args)
     print(METHOD)
     for name, value in found.items():

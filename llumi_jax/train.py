@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from llumi_jax import cli
-from llumi_jax.training import options
+from llumi_jax.training import heap, options
 
 _EPILOG = """\
 Any key of the config can be set on the command line:
@@ -159,6 +159,7 @@ def _flat_keys(config: Mapping[str, Any], prefix: str = "") -> list[str]:
 
 def _prepare_environment(virtual_devices: int) -> None:
     """Settings that must stand before jax is imported."""
+    heap.limit_arenas()
     if virtual_devices:
         os.environ["JAX_PLATFORMS"] = "cpu"
         os.environ["JAX_NUM_CPU_DEVICES"] = str(virtual_devices)
