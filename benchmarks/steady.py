@@ -3,7 +3,7 @@
     python -m benchmarks.steady --size small --steps 2000 --json benchmarks/results/steady.json
 
 It is the training loop itself that runs, logs, checkpoints and all, over a random Llama with a LoRA adapter and packed
-pairs of random tokens. Beside the JSON a PNG shows resident memory over the steps.
+pairs of random tokens. Beside the JSON a PNG shows resident memory over the steps, and a CSV has every reading.
 """
 
 import argparse
@@ -21,12 +21,13 @@ from llumi_jax import cli
 from llumi_jax.training import heap
 
 _LEAST = 20  # steps; with fewer there is nothing to compare
-_PARTS = 20  # of the run, for the curve of memory and its slope
+_PARTS = 20  # of the run, for the curves of memory and their slopes
+_LEVELS = {"low": 10, "high": 90}  # percentiles: without and with what a step holds while it runs
 _WARM = 0.2  # part of the steps before memory is compared: allocators and caches fill up
 METHOD = """\
-memory: resident set of the process, read after every step was sent off; medians of a tenth of the steps from a fifth of
-the run on and of its last tenth; growth is the slope of a straight line through the medians of the last ten twentieths,
-with its standard error: readings see what a step is just using, so single ones scatter
+memory: resident set of the process, read after every step was sent off. A reading falls while the step runs, with what
+the step holds, or after it, without; so both levels are followed: the 10th and the 90th percentile of each twentieth of
+the run. Growth is the slope of a straight line through each level from a fifth of the run on, with its standard error
 recompiles: every program that the loop's thread compiles, or takes from the cache on disk, after the first step, saves
 left out, by JAX's own compile events
 data wait: time inside next() of the input, all of it, also while the device was busy meanwhile, over the wall time of
@@ -57,20 +58,19 @@ def main(argv: Sequence[str]) -> int:
         path = Path(args.json)
         path.write_text(json.dumps({**found, "method": METHOD}, indent=1) + "\n")
         charts.draw_memory(readings, f"{found['hardware']}, {args.size} Llama", path.with_suffix(".png"))
+        rows = [f"{step},{value}\n" for step, value in enumerate(readings, start=1)]
+        path.with_suffix(".csv").write_text("step,resident_bytes\n" + "".join(rows))
     return cli.EXIT_OK
 
 
 def markdown(found: Mapping[str, Any]) -> str:
     """The figures for the docs."""
     wait = f"{found['data_wait_first_500']:.1%} of the first 500 steps, {found['data_wait']:.1%} of all"
-    slope = f"{found['growth_mb_per_1000_steps']:+.0f} MB in 1,000 steps"
-    memory = f"{found['rss_early_mb']:,.0f} MB after a fifth of the steps, {found['rss_late_mb']:,.0f} MB at the end"
     rows = [
         ("steps", f"{found['steps']:,} in {found['seconds'] / 60:.0f} min"),
         ("programs compiled after the first step", str(found["recompiles"])),
         ("waiting for data", wait),
-        ("memory", memory),
-        ("slope of memory over the later half", f"{slope}, standard error {found['growth_standard_error']:.0f}"),
+        *((f"memory, {name} level of the readings", _in_words(found["memory"][name])) for name in _LEVELS),
     ]
     table = "".join(f"| {name} | {value} |\n" for name, value in [("what", "found"), ("---", "---"), *rows])
     return f"{found['hardware']}; {found['size']} Llama with LoRA, a step is rows: {found['rows']} tokens.\n\n{table}"
@@ -105,22 +105,28 @@ def waiting(lines: Sequence[Mapping[str, Any]]) -> float:
     return round(float(seconds @ [line["data_wait"] for line in lines] / seconds.sum()), 5)
 
 
+def _in_words(level: Mapping[str, Any]) -> str:
+    first, last = level["mb_by_twentieth"][int(_PARTS * _WARM)], level["mb_by_twentieth"][-1]
+    slope = f"{level['mb_per_1000_steps']:+.0f} ± {level['standard_error']:.0f} MB in 1,000 steps"
+    return f"{first:,.0f} MB after a fifth of the steps, {last:,.0f} MB at the end: {slope}"
+
+
 def growth(readings: Sequence[int]) -> dict[str, Any]:
-    """What resident memory did, from bytes after every step."""
-    values = np.array(readings, float) / measure.MB
-    first, tenth = int(len(values) * _WARM), max(1, len(values) // 10)
-    parts = np.array([np.median(part) for part in np.array_split(values, _PARTS)])
-    later = parts[_PARTS // 2 :]
-    line, covariance = np.polyfit(np.arange(len(later)), later, 1, cov=True)
-    slope, error = np.array([line[0], np.sqrt(covariance[0, 0])]) * 1000 * _PARTS / len(values)
-    before, after = np.median(values[first : first + tenth]), np.median(values[-tenth:])
+    """What resident memory did, from bytes after every step: both levels, in MB."""
+    parts = np.array_split(np.array(readings, float) / measure.MB, _PARTS)
+    levels = {name: np.array([np.percentile(part, at) for part in parts]) for name, at in _LEVELS.items()}
+    of_1000 = 1000 * _PARTS / len(readings)
+    return {"memory": {name: _line(level, of_1000) for name, level in levels.items()}}
+
+
+def _line(level: np.ndarray, of_1000: float) -> dict[str, Any]:
+    """One level of the twentieths, and its slope; `of_1000` twentieths are a thousand steps."""
+    later = level[int(_PARTS * _WARM) :]
+    (slope, _), covariance = np.polyfit(np.arange(len(later)), later, 1, cov=True)
     return {
-        "rss_early_mb": round(float(before), 1),
-        "rss_late_mb": round(float(after), 1),
-        "rss_most_mb": round(float(values.max()), 1),
-        "growth_mb_per_1000_steps": round(float(slope), 2),
-        "growth_standard_error": round(float(error), 2),
-        "rss_mb_by_twentieth": [round(float(part), 1) for part in parts],
+        "mb_by_twentieth": [round(float(value), 1) for value in level],
+        "mb_per_1000_steps": round(float(slope) * of_1000, 2),
+        "standard_error": round(float(np.sqrt(covariance[0, 0])) * of_1000, 2),
     }
 
 
