@@ -9,7 +9,8 @@ train = tiny_run.train  # a fixture
 
 
 def test_losses_by_flag(train, tmp_path):
-    work = train.finish(
+    stages = [f'stage("{role}", "dpo", steps={STEPS}, learning_rate=1e-3)' for role in ("gm", "im")]
+    work = train.with_stages(tmp_path / "preferences.py", *stages).finish(
         tmp_path / "work",
         "--config.stage.gm_dpo.loss=simpo",
         "--config.stage.gm_dpo.beta=2.0",
