@@ -183,8 +183,11 @@ def pins() -> dict[str, str]:
 
 
 def asked_for() -> list[Requirement]:
-    lines = PROJECT["project"]["dependencies"] + PROJECT["project"]["optional-dependencies"]["test"]
-    return [needed for needed in map(Requirement, lines) if needed.marker is None or needed.marker.evaluate()]
+    extras = PROJECT["project"]["optional-dependencies"]
+    needs = [Requirement(line) for line in [*PROJECT["project"]["dependencies"], *extras["test"]]]
+    itself = [needed for needed in needs if needed.name == PROJECT["project"]["name"]]
+    needs += [Requirement(line) for needed in itself for extra in needed.extras for line in extras[extra]]
+    return [need for need in needs if need not in itself and (need.marker is None or need.marker.evaluate())]
 
 
 def test_constraints_pin_what_the_package_asks_for():
