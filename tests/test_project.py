@@ -183,11 +183,16 @@ def pins() -> dict[str, str]:
 
 
 def asked_for() -> list[Requirement]:
-    extras = PROJECT["project"]["optional-dependencies"]
-    needs = [Requirement(line) for line in [*PROJECT["project"]["dependencies"], *extras["test"]]]
-    itself = [needed for needed in needs if needed.name == PROJECT["project"]["name"]]
-    needs += [Requirement(line) for needed in itself for extra in needed.extras for line in extras[extra]]
-    return [need for need in needs if need not in itself and (need.marker is None or need.marker.evaluate())]
+    """What an installation with the tests needs; an extra that names another one of this package is followed."""
+    project, extras = PROJECT["project"], PROJECT["project"]["optional-dependencies"]
+    needs, queue = [], [Requirement(line) for line in [*project["dependencies"], *extras["test"]]]
+    while queue:
+        needed = queue.pop()
+        if canonicalize_name(needed.name) == canonicalize_name(project["name"]):
+            queue += [Requirement(line) for extra in needed.extras for line in extras[canonicalize_name(extra)]]
+        elif needed.marker is None or needed.marker.evaluate():
+            needs.append(needed)
+    return needs
 
 
 def test_constraints_pin_what_the_package_asks_for():
