@@ -207,6 +207,7 @@ def _workshop(recipe: Any, workdir: Path, data_dir: Path, stop: Any, watched: op
     import jax
 
     from llumi_jax.interchange import packages
+    from llumi_jax.models import attention
     from llumi_jax.training import sharding
     from llumi_jax.training.workshop import Workshop
 
@@ -215,6 +216,7 @@ def _workshop(recipe: Any, workdir: Path, data_dir: Path, stop: Any, watched: op
         jax.config.update("jax_compilation_cache_dir", str(packages.cache_folder() / "compiled"))
     mesh = sharding.make_mesh(recipe.mesh)
     sharding.check_batch(mesh, recipe.batch_rows, recipe.micro_rows)
+    sharding.check_rows(mesh, recipe.row_length, attention.resolve_backend(recipe.attention, recipe.row_length))
     devices = f"{jax.device_count()} {jax.devices()[0].device_kind} device(s)"
     print(f"Loading {recipe.init_from or recipe.base} on {devices}", flush=True)
     with jax.set_mesh(mesh):

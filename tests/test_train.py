@@ -39,7 +39,7 @@ def mistake(train, capsys, tmp_path):
         ("--config.optimizer.weight_decay=x", ["config.optimizer.weight_decay"]),
         ("--config.lora.rank=0", ["config.lora", "rank"]),
         ("--config.only=gm_dop", ["config.only", "Did you mean 'gm_dpo'"]),
-        ("--config.mesh.context=2", ["config.mesh.context"]),
+        ("--config.mesh.context=4", ["config.row_length=256", "config.mesh.context=4", "multiple of 512"]),
         ("--config.mesh.tensor=3", ["config.mesh", "8 devices"]),
         ("--config.batch_rows=12", ["config.batch_rows", "8"]),
         ("--config.micro_batch_rows=3", ["config.batch_rows=8", "config.micro_batch_rows=3"]),

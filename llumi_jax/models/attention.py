@@ -77,25 +77,54 @@ def attend(
     window: int | None = None,
     backend: str = "dense",
 ) -> Float[Array, "B T H N"]:
-    """Grouped-query attention under `may_attend`, scores and sums in float32. `backend` must be resolved."""
+    """Grouped-query attention under `may_attend`, scores and sums in float32. `backend` must be resolved.
+
+    On a mesh whose axis `context` splits the tokens of a row, each device answers for its own queries and sees the keys
+    and values of the whole row; T must divide (`training.sharding.check_rows`).
+    """
     local = functools.partial(_block if backend == "block" else _dense, window=window)
     mesh = partitioning.current_mesh()
-    if backend == "dense" or mesh is None:
+    if mesh is None or (backend == "dense" and mesh.shape["context"] == 1):
         return local(q, k, v, *layout)
     # The scan over blocks is sequential: every device must run it over its own rows and heads only.
     heads = "tensor" if k.shape[2] % mesh.shape["tensor"] == 0 else None
-    rows = partitioning.BATCH_AXES
-    arrays, layouts = PartitionSpec(rows, None, heads, None), PartitionSpec(rows, None)
+    rows, tokens = partitioning.BATCH_AXES, partitioning.TOKEN_AXIS
+    arrays, layouts = PartitionSpec(rows, tokens, heads, None), PartitionSpec(rows, None)
     sharded = jax.shard_map(
-        local, mesh=mesh, in_specs=(arrays,) * 3 + (layouts,) * 3, out_specs=arrays, check_vma=False
-    )
+        local if mesh.shape[tokens] == 1 else _over_context(local),
+        mesh=mesh, in_specs=(arrays,) * 3 + (layouts,) * 3, out_specs=arrays, check_vma=False,
+    )  # fmt: skip
     return sharded(q, k, v, *layout)
 
 
-def _dense(q, k, v, segment, branch, position, *, window):
-    layout, index = RowLayout(segment, branch, position), jnp.arange(q.shape[1])
-    mask = may_attend(layout, layout, index, index, window)
+def _over_context(local: Callable[..., Array]) -> Callable[..., Array]:
+    """`local` where a device holds T / context tokens of q, k and v: its queries against the whole row's keys.
+
+    Keys and values are few (K heads, not H) and are gathered whole; their gradients are summed and split again. They
+    are gathered once more in the backward pass, so that no remat policy keeps the whole row's on every device.
+    """
+
+    def gathered(q, k, v, *layout):
+        first = jax.lax.axis_index(partitioning.TOKEN_AXIS) * q.shape[1]
+        keys, values = (jax.lax.all_gather(x, partitioning.TOKEN_AXIS, axis=1, tiled=True) for x in (k, v))
+        return local(q, keys, values, *layout, first=first)
+
+    return jax.checkpoint(gathered, policy=lambda primitive, *_, **__: primitive.name != "all_gather")
+
+
+def _dense(q, k, v, segment, branch, position, first=None, *, window):
+    layout, index = RowLayout(segment, branch, position), jnp.arange(k.shape[1])
+    if first is None:
+        mask = may_attend(layout, layout, index, index, window)
+    else:
+        queries = RowLayout(*(_slice(a, first, q.shape[1]) for a in layout))
+        mask = may_attend(queries, layout, first + jnp.arange(q.shape[1]), index, window)
     return masked_attention(q, k, v, mask)
+
+
+def _slice(x: Int[Array, "B T"], first, size: int) -> Int[Array, "B Q"]:
+    """The columns from `first` on; None = all."""
+    return x if first is None else jax.lax.dynamic_slice_in_dim(x, first, size, axis=1)
 
 
 def wide(*arrays: Array) -> jnp.dtype:
@@ -117,6 +146,9 @@ def masked_attention(
 
 
 # --- block backend -----------------------------------------------------------------------------------------------
+#
+# Queries may be those of the whole row (`first` is None) or Q of them from place `first` of the row on; keys, values
+# and the layout are always the whole row's.
 
 
 class _Plan(NamedTuple):
@@ -135,11 +167,12 @@ def _widths(T: int) -> tuple[int, ...]:
     return (*(w for w in _KEY_WIDTHS if w < T), T)
 
 
-def _plan(segment: Int[Array, "B T"]) -> _Plan:
+def _plan(segment: Int[Array, "B T"], Q: int | None = None, first=None) -> _Plan:
     T = segment.shape[1]
-    first = segment[:, ::QUERY_BLOCK]
-    segment_start = jnp.argmax(segment[:, None, :] == first[:, :, None], axis=-1)
-    end = (jnp.arange(T // QUERY_BLOCK) + 1) * QUERY_BLOCK
+    Q = Q or T
+    opening = _slice(segment, first, Q)[:, ::QUERY_BLOCK]
+    segment_start = jnp.argmax(segment[:, None, :] == opening[:, :, None], axis=-1)
+    end = _after(first, (jnp.arange(Q // QUERY_BLOCK) + 1) * QUERY_BLOCK)
     widths = jnp.array(_widths(T))
     width = jnp.searchsorted(widths, end[None] - segment_start)
     start = jnp.maximum(end[None] - widths[width], 0).astype(jnp.int32).ravel()
@@ -148,14 +181,18 @@ def _plan(segment: Int[Array, "B T"]) -> _Plan:
     return _Plan(start, order, bounds)
 
 
-def _for_each_block(step: Callable[..., Any], segment: Int[Array, "B T"], state: Any) -> Any:
+def _after(first, place):
+    """Places counted from the row's first token."""
+    return place if first is None else first + place
+
+
+def _for_each_block(step: Callable[..., Any], segment: Int[Array, "B T"], Q: int, first, state: Any) -> Any:
     """Folds state = step(width, row, block, start, state) over all query blocks.
 
     One loop for each width that windows come in, so that a block is computed at its own: under one loop over all, the
     width would be a branch, and XLA copies what is written into before and after every branch.
     """
-    T = segment.shape[1]
-    plan, C = _plan(segment), T // QUERY_BLOCK
+    plan, C = _plan(segment, Q, first), Q // QUERY_BLOCK
 
     def loop(i: int, W: int, state: Any) -> Any:
         def body(numbered):
@@ -165,7 +202,7 @@ def _for_each_block(step: Callable[..., Any], segment: Int[Array, "B T"], state:
 
         return jax.lax.while_loop(lambda numbered: numbered[0] < plan.bounds[i + 1], body, (plan.bounds[i], state))[1]
 
-    for i, W in enumerate(_widths(T)):
+    for i, W in enumerate(_widths(segment.shape[1])):
         state = loop(i, W, state)
     return state
 
@@ -184,10 +221,10 @@ def _unfold(x, H):
     return x.reshape(B, C * QUERY_BLOCK, H, N)
 
 
-def _window_mask(layout: RowLayout, row, block, start, W: int, groups: int, window: int | None):
+def _window_mask(layout: RowLayout, first, row, block, start, W: int, groups: int, window: int | None):
     """Mask [1, G*block, W] of one query block against the W keys from `start` on."""
     take = lambda at, size: RowLayout(*(jax.lax.dynamic_slice(a, (row, at), (1, size)) for a in layout))
-    at = block * QUERY_BLOCK
+    at = _after(first, block * QUERY_BLOCK)
     mask = may_attend(
         take(at, QUERY_BLOCK), take(start, W), at + jnp.arange(QUERY_BLOCK), start + jnp.arange(W), window
     )
@@ -211,7 +248,7 @@ def _write(x: Float[Array, "B C K R N"], part: Float[Array, "K R N"], row, block
     return jax.lax.dynamic_update_slice(x, part[None, None].astype(x.dtype), _at(row, block, 0, 0, 0))
 
 
-def _block_forward(q, k, v, layout: RowLayout, window):
+def _block_forward(q, k, v, layout: RowLayout, first, window):
     """Returns the folded output [B, C, K, G*block, N] and the log-sum-exp of its scores [B, C, K, G*block, 1]."""
     H, N, K = q.shape[2], q.shape[3], k.shape[2]
     queries = _fold(q, K) * N**-0.5
@@ -220,7 +257,7 @@ def _block_forward(q, k, v, layout: RowLayout, window):
 
     def step(W, row, block, start, state):
         out, lse = state
-        mask = _window_mask(layout, row, block, start, W, H // K, window)
+        mask = _window_mask(layout, first, row, block, start, W, H // K, window)
         scores = dot("KQN,KWN->KQW", _read(queries, row, block), _window_of(keys, row, start, W))
         scores = jnp.where(mask, scores, _MASKED)
         top = scores.max(-1, keepdims=True)
@@ -230,10 +267,10 @@ def _block_forward(q, k, v, layout: RowLayout, window):
         return _write(out, part, row, block), _write(lse, top + jnp.log(total), row, block)
 
     empty = jnp.zeros_like(queries), jnp.zeros((*queries.shape[:-1], 1), wide(q))
-    return _for_each_block(step, layout.segment, empty)
+    return _for_each_block(step, layout.segment, q.shape[1], first, empty)
 
 
-def _block_backward(q, k, v, layout: RowLayout, window, out, lse, d_out):
+def _block_backward(q, k, v, layout: RowLayout, first, window, out, lse, d_out):
     """Gradients of `_block_forward` with respect to q, k and v; the probabilities are recomputed from `lse`."""
     H, N, K = q.shape[2], q.shape[3], k.shape[2]
     queries, d_folded = _fold(q, K) * N**-0.5, _fold(d_out, K)
@@ -243,7 +280,7 @@ def _block_backward(q, k, v, layout: RowLayout, window, out, lse, d_out):
 
     def step(W, row, block, start, state):
         d_q, d_k, d_v = state
-        mask = _window_mask(layout, row, block, start, W, H // K, window)
+        mask = _window_mask(layout, first, row, block, start, W, H // K, window)
         keys_, values_ = _window_of(keys, row, start, W), _window_of(values, row, start, W)
         queries_, d_out_ = _read(queries, row, block), _read(d_folded, row, block)
         scores = dot("KQN,KWN->KQW", queries_, keys_)
@@ -256,7 +293,8 @@ def _block_backward(q, k, v, layout: RowLayout, window, out, lse, d_out):
         return d_q, d_k, d_v
 
     sums = jnp.zeros(keys.shape, wide(q))
-    d_q, d_k, d_v = _for_each_block(step, layout.segment, (jnp.zeros_like(queries), sums, sums))
+    nothing = jnp.zeros_like(queries), sums, sums
+    d_q, d_k, d_v = _for_each_block(step, layout.segment, q.shape[1], first, nothing)
     return _unfold(d_q, H), d_k.swapaxes(1, 2).astype(k.dtype), d_v.swapaxes(1, 2).astype(v.dtype)
 
 
@@ -271,22 +309,22 @@ def _add(x: Float[Array, "B K T N"], part: Float[Array, "K W N"], row, start) ->
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnames=("window",))
-def _block(q, k, v, segment, branch, position, window):
-    out, _ = _block_forward(q, k, v, RowLayout(segment, branch, position), window)
+def _block(q, k, v, segment, branch, position, first=None, window=None):
+    out, _ = _block_forward(q, k, v, RowLayout(segment, branch, position), first, window)
     return _unfold(out, q.shape[2])
 
 
-def _block_vjp_forward(q, k, v, segment, branch, position, window):
+def _block_vjp_forward(q, k, v, segment, branch, position, first=None, window=None):
     layout = RowLayout(segment, branch, position)
-    out, lse = _block_forward(q, k, v, layout, window)
+    out, lse = _block_forward(q, k, v, layout, first, window)
     # Named, so that a remat policy can keep them: recomputing attention costs far more than storing its output.
     out, lse = checkpoint_name(out, "attention"), checkpoint_name(lse, "attention")
-    return _unfold(out, q.shape[2]), (q, k, v, layout, out, lse)
+    return _unfold(out, q.shape[2]), (q, k, v, layout, first, out, lse)
 
 
 def _block_vjp_backward(window, residuals, d_out):
-    q, k, v, layout, out, lse = residuals
-    return *_block_backward(q, k, v, layout, window, out, lse, d_out), None, None, None
+    q, k, v, layout, first, out, lse = residuals
+    return *_block_backward(q, k, v, layout, first, window, out, lse, d_out), None, None, None, None
 
 
 _block.defvjp(_block_vjp_forward, _block_vjp_backward)

@@ -16,15 +16,8 @@ from jaxtyping import Array, Float, Int
 from llumi_jax.models import attention, quantization
 from llumi_jax.models.config import DecoderConfig
 from llumi_jax.models.contraction import contract
-from llumi_jax.models.partitioning import BATCH_AXES, constrain, current_mesh, partition_spec
-
-REMAT_POLICIES = {
-    "none": None,  # keeps every activation: fastest where memory allows
-    # recomputes norms, activations and their products
-    "products": jax.checkpoint_policies.save_only_these_names("attention", "q", "k", "v", "gate", "up"),
-    "attention": jax.checkpoint_policies.save_only_these_names("attention"),  # recomputes all but attention
-    "full": jax.checkpoint_policies.nothing_saveable,  # keeps only each layer's input: least memory
-}
+from llumi_jax.models.partitioning import BATCH_AXES, TOKEN_AXIS, constrain, current_mesh, partition_spec
+from llumi_jax.models.remat import REMAT_POLICIES
 
 
 @flax.struct.dataclass
@@ -168,12 +161,14 @@ class Layer(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "B T D"], cache, layout: attention.RowLayout):
         norm = lambda name: RMSNorm(self.config.norm_eps, name=name)
+        tokens = TOKEN_AXIS if cache is None else None  # of a cached row only some new tokens are here
+        x = checkpoint_name(x, "input")
         attended, cache = Attention(self.config, self.dtype, self.backend, self.lora_scale, name="attention")(
             norm("input_norm")(x), layout, cache
         )
-        x = constrain(x + attended, BATCH_AXES, None, None)
+        x = constrain(x + attended, BATCH_AXES, tokens, None)
         x = x + MLP(self.config, self.dtype, self.lora_scale, name="mlp")(norm("post_attention_norm")(x))
-        return constrain(x, BATCH_AXES, None, None), cache
+        return constrain(x, BATCH_AXES, tokens, None), cache
 
 
 class Decoder(nn.Module):
@@ -182,7 +177,7 @@ class Decoder(nn.Module):
     Attributes:
       config: sizes and switches.
       dtype: compute dtype; weights are cast to it where they are used.
-      remat: one of REMAT_POLICIES.
+      remat: one of `remat.REMAT_POLICIES`.
       backend: a resolved attention backend (see `attention.resolve_backend`).
       lora_scale: the factor before A @ B.
       scan_layers: one layer is compiled and run L times; without, L layers are compiled one behind the other.
@@ -197,7 +192,7 @@ class Decoder(nn.Module):
 
     def setup(self) -> None:
         self.embed = nn.Embed(self.config.vocab_size, self.config.hidden_size, dtype=self.dtype)
-        policy = REMAT_POLICIES[self.remat]
+        policy = REMAT_POLICIES[self.remat].policy
         block = Layer if policy is None else nn.remat(Layer, policy=policy, prevent_cse=False)
         scanned = nn.scan(
             block,
@@ -220,7 +215,7 @@ class Decoder(nn.Module):
         branch: Int[Array, "B T"],
     ) -> Float[Array, "B T D"]:
         """Hidden states after the final norm, each token seeing what `attention.may_attend` allows."""
-        x, _ = self.layers(self._embed(tokens), None, attention.RowLayout(segment, branch, positions))
+        x, _ = self.layers(self._embed(tokens, TOKEN_AXIS), None, attention.RowLayout(segment, branch, positions))
         return self._finish(x)
 
     def extend(self, tokens: Int[Array, "B S"], cache: KVCache) -> tuple[Float[Array, "B S D"], KVCache]:
@@ -231,14 +226,14 @@ class Decoder(nn.Module):
         x, (k, v) = self.layers(self._embed(tokens), (cache.k, cache.v), layout)
         return self._finish(x), KVCache(k, v, cache.length + S)
 
-    def _embed(self, tokens):
+    def _embed(self, tokens, split: str | None = None):
         # Rows of the table are looked up whole: left to itself, XLA looks up a piece of every token of the batch on
         # each device and joins them all there ("involuntary full rematerialization").
         table = self.embed.embedding.astype(self.dtype)
         mesh = current_mesh()
         if mesh is not None:
             table = constrain(table, partition_spec(("embed", "embedding"), table.shape, dict(mesh.shape))[0], None)
-        return constrain(jnp.take(table, tokens, axis=0), BATCH_AXES, None, None)
+        return constrain(jnp.take(table, tokens, axis=0), BATCH_AXES, split, None)
 
     def _finish(self, x):
         if self.is_initializing() and not self.config.tie_embeddings:

@@ -5,8 +5,10 @@ from jax.sharding import PartitionSpec
 
 MESH_AXES = ("data", "fsdp", "tensor", "context")
 BATCH_AXES = ("data", "fsdp")  # the rows of a batch are split over both
+TOKEN_AXIS = "context"  # the tokens of a row are split over it, inside of the model
 
-# Logical axis -> mesh axis. An axis whose size the mesh axis does not divide stays whole.
+# Logical axis -> mesh axis. An axis whose size the mesh axis does not divide stays whole, and so does the second axis
+# of an array that asks for the same mesh axis: of LoRA's factors one has `embed`, the other is split by its rank.
 RULES: dict[str, str | None] = {
     "layers": None,
     "vocab": "tensor",
@@ -15,7 +17,7 @@ RULES: dict[str, str | None] = {
     "kv_heads": "tensor",
     "head_dim": None,
     "mlp": "tensor",
-    "rank": None,
+    "rank": "fsdp",
 }
 
 _PROJECTIONS = {
@@ -62,10 +64,19 @@ def matrix_axes(path: tuple[str, ...]) -> tuple[tuple[int, ...], tuple[int, ...]
 
 def partition_spec(path: tuple[str, ...], shape: tuple[int, ...], mesh_shape: dict[str, int]) -> PartitionSpec:
     """Maps the weight's logical axes to mesh axes; what does not divide evenly stays whole."""
-    names = (RULES[axis] for axis in logical_axes(path))
-    return PartitionSpec(
-        *(n if n and size % mesh_shape[n] == 0 else None for n, size in zip(names, shape, strict=True))
-    )
+    axes = logical_axes(path)
+    split: dict[str, int] = {}  # mesh axis -> axis of the weight; `rank` comes last, it takes what is left
+    for at in sorted(range(len(axes)), key=lambda at: axes[at] == "rank"):
+        name = RULES[axes[at]]
+        if name and name not in split and shape[at] % mesh_shape[name] == 0:
+            split[name] = at
+    found = {at: name for name, at in split.items()}
+    return PartitionSpec(*(found.get(at) for at in range(len(shape))))
+
+
+def without_axis(spec: PartitionSpec, axis: int) -> PartitionSpec:
+    """The places of an array that has lost one axis, such as a sum over it."""
+    return PartitionSpec(*(name for at, name in enumerate(spec) if at != axis))
 
 
 def current_mesh() -> jax.sharding.AbstractMesh | None:
@@ -77,6 +88,12 @@ def current_mesh() -> jax.sharding.AbstractMesh | None:
 def constrain(x: jax.Array, *axes: str | tuple[str, ...] | None) -> jax.Array:
     """Pins an activation to mesh axes; a no-op without a mesh."""
     return x if current_mesh() is None else jax.lax.with_sharding_constraint(x, PartitionSpec(*axes))
+
+
+def ways(axis: str) -> int:
+    """How many devices the mesh of the moment has along an axis; 1 without a mesh."""
+    mesh = current_mesh()
+    return 1 if mesh is None else mesh.shape[axis]
 
 
 def path_names(path: tuple) -> tuple[str, ...]:

@@ -49,6 +49,7 @@ def show(recipe: Recipe, config: DecoderConfig, mesh: Mesh, console: Console | N
     """
     console = console or Console(width=_WIDTH)
     sharding.check_batch(mesh, recipe.batch_rows, recipe.micro_rows)
+    sharding.check_rows(mesh, recipe.row_length, attention.resolve_backend(recipe.attention, recipe.row_length))
     weights = {"base": describe(build.abstract_base(recipe, config), mesh)}
     if recipe.lora is not None:
         weights["LoRA"] = describe(build.abstract_trained(recipe, config), mesh)

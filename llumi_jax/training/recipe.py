@@ -74,7 +74,7 @@ class Recipe:
     dtype: str = "float32"  # of computation
     param_dtype: str = "float32"  # of the frozen base, or of all weights where they are trained
     base_quantization: str = ""  # models.quantization.METHODS: fewer bits for the frozen base; "" = param_dtype
-    remat: str = "none"  # models.decoder.REMAT_POLICIES
+    remat: str = "none"  # models.remat.REMAT_POLICIES
     scan_layers: bool = True  # one layer is compiled and run L times; False compiles all of them: slower to start
     attention: str = "auto"  # models.attention.BACKENDS
     mesh: Mapping[str, int] = dataclasses.field(default_factory=lambda: dict(data=-1, fsdp=1, tensor=1, context=1))
@@ -239,7 +239,7 @@ def _one_of(key: str, value: str, allowed: tuple[str, ...]) -> None:
 
 
 def _check(recipe: Recipe) -> None:
-    from llumi_jax.models import attention, decoder, quantization  # imports jax: once the keys are known to be right
+    from llumi_jax.models import attention, quantization, remat  # imports jax: once the keys are known to be right
     from llumi_jax.objectives import checks
 
     if not recipe.stages:
@@ -248,7 +248,7 @@ def _check(recipe: Recipe) -> None:
         _check_data(f"config.{key}", getattr(recipe, key))
     for stage in recipe.stage.values():
         _check_data(f"config.stage.{stage.name}.data", stage.data)
-    _one_of("config.remat", recipe.remat, tuple(decoder.REMAT_POLICIES))
+    _one_of("config.remat", recipe.remat, tuple(remat.REMAT_POLICIES))
     _one_of("config.attention", recipe.attention, ("auto", *attention.BACKENDS))
     if recipe.base_quantization:
         _one_of("config.base_quantization", recipe.base_quantization, quantization.METHODS)
@@ -354,5 +354,3 @@ def _check_parts(recipe: Recipe) -> None:
         raise UserError(f"config.mesh needs the keys data, fsdp, tensor and context, got {', '.join(recipe.mesh)}.")
     for axis, size in recipe.mesh.items():
         _of_kind(f"config.mesh.{axis}", size, int)
-    if recipe.mesh["context"] != 1:
-        raise UserError("config.mesh.context must be 1: rows are not split over devices yet.")

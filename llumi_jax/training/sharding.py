@@ -8,7 +8,15 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from llumi_jax.cli import UserError
-from llumi_jax.models.partitioning import BATCH_AXES, MESH_AXES, partition_spec, path_names
+from llumi_jax.models import attention
+from llumi_jax.models.partitioning import (
+    BATCH_AXES,
+    MESH_AXES,
+    TOKEN_AXIS,
+    partition_spec,
+    path_names,
+    without_axis,
+)
 
 
 def make_mesh(sizes: Mapping[str, int]) -> Mesh:
@@ -39,6 +47,19 @@ def check_batch(mesh: Mesh, batch_rows: int, micro_rows: int) -> None:
         raise UserError(f"{key}={micro_rows} must be a multiple of {ways} (mesh data x fsdp).")
 
 
+def check_rows(mesh: Mesh, row_length: int, attention_backend: str) -> None:
+    """Raises UserError unless the tokens of a row split evenly over `context`, for "block" in whole query blocks."""
+    ways = mesh.shape[TOKEN_AXIS]
+    block = attention.QUERY_BLOCK if attention_backend == "block" and ways > 1 else 1
+    if row_length % (ways * block):
+        each = f", and attention 'block' needs a multiple of {block} tokens on each" if block > 1 else ""
+        way_out = " Or set config.attention='dense'." if block > 1 and row_length % ways == 0 else ""
+        raise UserError(
+            f"config.row_length={row_length} must be a multiple of {ways * block}: config.mesh.context={ways} splits a "
+            f"row over {ways} devices{each}.{way_out}"
+        )
+
+
 def tree_shardings(tree: Any, mesh: Mesh) -> Any:
     """NamedShardings for a tree of weights (or of LoRA factors) by their paths."""
     spec = lambda path, leaf: NamedSharding(mesh, partition_spec(path_names(path), leaf.shape, dict(mesh.shape)))
@@ -46,17 +67,42 @@ def tree_shardings(tree: Any, mesh: Mesh) -> Any:
 
 
 def state_shardings(opt_state: Any, params: Any, mesh: Mesh) -> Any:
-    """Shardings of optimiser state: a leaf that mirrors a parameter is split like it, the rest stands everywhere."""
+    """Shardings of optimiser state.
+
+    A leaf that mirrors a parameter is split like it, and so is a sum over one of its axes (Adafactor's factors); the
+    rest stands everywhere: `whole_leaves` names it.
+    """
     shapes = {path_names(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
 
     def sharding(path, leaf):
         names = path_names(path)
         for start in range(len(names)):
-            if shapes.get(names[start:]) == leaf.shape:
-                return NamedSharding(mesh, partition_spec(names[start:], leaf.shape, dict(mesh.shape)))
+            of = names[start:]
+            spec = _spec_like(of, shapes[of], leaf.shape, mesh) if of in shapes else None
+            if spec is not None:
+                return NamedSharding(mesh, spec)
         return NamedSharding(mesh, PartitionSpec())
 
     return jax.tree_util.tree_map_with_path(sharding, opt_state)
+
+
+def _spec_like(path: tuple[str, ...], of: tuple[int, ...], shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec | None:
+    """Where an array of `shape` lies that belongs to the parameter at `path`; None where its shape tells nothing."""
+    spec = partition_spec(path, of, dict(mesh.shape))
+    if shape == of:
+        return spec
+    lost = [axis for axis in range(len(of)) if of[:axis] + of[axis + 1 :] == shape]
+    return without_axis(spec, lost[0]) if lost else None
+
+
+def whole_leaves(tree: Any, places: Any, over: int = 2**20) -> dict[str, int]:
+    """{name: bytes} of the arrays of more than `over` bytes that stand whole on each of several devices."""
+    found = {}
+    for (path, leaf), place in zip(jax.tree_util.tree_leaves_with_path(tree), jax.tree.leaves(places), strict=True):
+        size = int(np.prod(leaf.shape)) * leaf.dtype.itemsize
+        if size > over and place.num_devices > 1 and place.is_fully_replicated:
+            found[jax.tree_util.keystr(path, simple=True, separator=".")] = size
+    return found
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

@@ -14,7 +14,7 @@ import pytest
 from llumi_jax.data import packing
 from llumi_jax.data.dataset import Pair
 from llumi_jax.data.tokenization import TokenThread
-from llumi_jax.models import attention, decoder
+from llumi_jax.models import attention, decoder, remat
 from llumi_jax.models.config import DecoderConfig
 from llumi_jax.models.partitioning import MESH_AXES
 from llumi_jax.training import build, forward, recipe
@@ -162,7 +162,7 @@ def test_cached_or_live_reference_for_all_weights():
     same(trajectory(reference="cached", lora=False), trajectory(lora=False))
 
 
-@pytest.mark.parametrize("remat", sorted(set(decoder.REMAT_POLICIES) - {"none"}))
+@pytest.mark.parametrize("remat", sorted(set(remat.REMAT_POLICIES) - {"none"}))
 def test_remat_or_not(remat):
     same(trajectory(remat=remat), trajectory())
 

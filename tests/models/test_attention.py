@@ -1,6 +1,7 @@
 """Both attention backends against loops over the definition of who sees whom, in float64 numpy."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ import pytest
 
 from llumi_jax.models import attention
 from llumi_jax.models.attention import RowLayout
+from llumi_jax.models.partitioning import MESH_AXES
 from llumi_jax.training.sharding import make_mesh
 
 B, T, H, N = 3, 256, 4, 8
@@ -131,14 +133,37 @@ def test_a_sliding_window_counts_positions_not_places_in_the_row():
     assert np.flatnonzero(mask[0, 7]).tolist() == [5, 6, 7]
 
 
-@pytest.mark.parametrize(("K", "axes"), [(2, (2, 2, 2)), (1, (4, 1, 2))], ids=["heads split", "heads do not divide"])
-def test_the_block_backend_on_a_mesh_is_the_same(K, axes):
+@pytest.mark.parametrize(
+    ("backend", "K", "axes", "window"),
+    [
+        ("block", 2, (2, 2, 2, 1), None),
+        ("block", 1, (4, 1, 2, 1), None),
+        ("block", 2, (2, 1, 2, 2), None),
+        ("block", 1, (1, 2, 2, 2), WINDOW),
+        ("dense", 2, (1, 1, 2, 4), WINDOW),
+        ("dense", 1, (1, 1, 1, 8), None),
+    ],
+    ids=lambda x: str(x).replace(" ", ""),
+)
+def test_on_a_mesh_it_is_the_same(backend, K, axes, window):
+    """Heads split or (K = 1) too few to be, rows split into the queries of two devices, of four and of eight."""
     layout, inputs = random_layout(3, rows=4), arrays(K, "float32", rows=4)
-    with jax.set_mesh(make_mesh(dict(zip(("data", "fsdp", "tensor", "context"), (*axes, 1), strict=True)))):
-        together = with_gradients(RowLayout(*map(jnp.asarray, layout)), None, "block")(*inputs)
-    alone = brute_force(*inputs[:3], allowed(layout, None), inputs[3])
+    with jax.set_mesh(make_mesh(dict(zip(MESH_AXES, axes, strict=True)))):
+        together = with_gradients(RowLayout(*map(jnp.asarray, layout)), window, backend)(*inputs)
+    alone = brute_force(*inputs[:3], allowed(layout, window), inputs[3])
     for ours, theirs in zip(together, alone, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+@pytest.mark.parametrize("backend", attention.BACKENDS)
+def test_the_keys_of_whole_rows_are_gathered_again_and_not_kept(backend):
+    """Of what the backward pass is handed, all that has a head's size is a device's own part of a row."""
+    layout, (q, k, v, _) = RowLayout(*map(jnp.asarray, random_layout(3, rows=4))), arrays(2, "float32", rows=4)
+    attend = functools.partial(attention.attend, layout=layout, backend=backend)
+    with jax.set_mesh(make_mesh(dict(zip(MESH_AXES, (2, 2, 1, 2), strict=True)))):
+        kept = jax.tree.leaves(jax.eval_shape(lambda *inputs: jax.vjp(attend, *inputs)[1], q, k, v))
+    own = q.size + k.size + v.size + (q.size if backend == "block" else 0)  # its output, too
+    assert sum(math.prod(x.shape) for x in kept if x.ndim > 1 and x.shape[-1] == N) == own
 
 
 @pytest.mark.parametrize("length", [256, 4224])

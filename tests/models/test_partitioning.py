@@ -51,8 +51,8 @@ def test_weights_are_split_over_fsdp_and_tensor():
 def test_factors_are_split_like_the_weight_beside_them():
     found = specs(lora.abstract(lora.LoraConfig(), CONFIG))
     assert found["layers.attention.q.lora_a"] == P(None, "fsdp", None)
-    assert found["layers.attention.q.lora_b"] == P(None, None, "tensor", None)
-    assert found["layers.attention.o.lora_a"] == P(None, "tensor", None, None)
+    assert found["layers.attention.q.lora_b"] == P(None, "fsdp", "tensor", None)
+    assert found["layers.attention.o.lora_a"] == P(None, "tensor", None, "fsdp")
     assert found["layers.mlp.down.lora_b"] == P(None, None, "fsdp")
 
 

@@ -11,8 +11,8 @@ from configs.common import config, stage
 from llumi_jax import train
 from llumi_jax.cli import UserError
 from llumi_jax.evaluation.preference import BRIEF
-from llumi_jax.models.decoder import REMAT_POLICIES
 from llumi_jax.models.lora import LoraConfig
+from llumi_jax.models.remat import REMAT_POLICIES
 from llumi_jax.training import optimizer, provenance, recipe
 
 ROOT = Path(__file__).parents[2]

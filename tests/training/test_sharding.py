@@ -141,6 +141,26 @@ def test_rows_that_do_not_divide_are_refused():
         sharding.check_batch(mesh, 8, 2)
 
 
+@pytest.mark.parametrize(
+    ("context", "length", "backend", "message"),
+    [
+        (4, 510, "dense", "config.row_length=510 must be a multiple of 4: config.mesh.context=4 splits a row over 4"),
+        (
+            4,
+            256,
+            "block",
+            "multiple of 512: .* needs a multiple of 128 tokens on each. Or set config.attention='dense'",
+        ),
+        (8, 516, "block", "multiple of 1024: .* on each.$"),
+    ],
+)
+def test_rows_that_do_not_split_over_context_are_refused(context, length, backend, message):
+    mesh = mesh_of(-1, 1, 1, context)
+    sharding.check_rows(mesh, 1024, backend)
+    with pytest.raises(UserError, match=message):
+        sharding.check_rows(mesh, length, backend)
+
+
 # --- what XLA makes of it ------------------------------------------------------------------------------------------
 
 _COMPILE = """
