@@ -122,7 +122,9 @@ class Attention(nn.Module):
         k = rotate(project("k", K), layout.position, frequency)
         v = project("v", K)
         q, k, v = (checkpoint_name(x, name) for x, name in ((q, "q"), (k, "k"), (v, "v")))
-        if cache is None:
+        if self.is_initializing():
+            out = q  # no weight depends on it, and the one token of an initialisation splits over no mesh
+        elif cache is None:
             out = attention.attend(q, k, v, layout, window=c.sliding_window, backend=self.backend)
         else:
             out, cache = self._extend(q, k, v, layout.position, cache)

@@ -1,10 +1,6 @@
 """On eight virtual devices, weights and moments are really split: counted in bytes that lie on a device."""
 
 import functools
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +16,6 @@ from llumi_jax.training import sharding
 from llumi_jax.training.optimizer import make_optimizer
 from llumi_jax.training.state import TrainState
 
-ROOT = Path(__file__).parents[2]
 AXES = ("data", "fsdp", "tensor", "context")
 CONFIG = DecoderConfig("llama", 2048, 256, 512, 4, 4, 2, 64)  # every matrix over 1 MB
 MEGABYTE = 2**20
@@ -159,43 +154,3 @@ def test_rows_that_do_not_split_over_context_are_refused(context, length, backen
     sharding.check_rows(mesh, 1024, backend)
     with pytest.raises(UserError, match=message):
         sharding.check_rows(mesh, length, backend)
-
-
-# --- what XLA makes of it ------------------------------------------------------------------------------------------
-
-_COMPILE = """
-import jax, jax.numpy as jnp
-jax.config.update("jax_num_cpu_devices", 8)
-from jax.sharding import NamedSharding, PartitionSpec as P
-from llumi_jax.models import decoder
-from llumi_jax.models.config import DecoderConfig
-from llumi_jax.objectives import logprobs
-from llumi_jax.training import sharding
-
-config = DecoderConfig("llama", 512, 64, 128, 2, 4, 2, 16, tie_embeddings=True)
-mesh = sharding.make_mesh(dict(data=2, fsdp=2, tensor=2, context=1))
-place = lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s)
-params = decoder.abstract_params(config)
-params = jax.tree.map(place, params, sharding.tree_shardings(params, mesh))
-row = jax.ShapeDtypeStruct((4, 256), jnp.int32, sharding=NamedSharding(mesh, P(("data", "fsdp"))))
-rows = dict.fromkeys(("tokens", "positions", "segment", "branch", "source", "target"), row)
-model = decoder.Decoder(config, backend="block")
-
-def loss(params, rows):
-    hidden = model.apply({"params": params}, rows["tokens"], rows["positions"], rows["segment"], rows["branch"])
-    return logprobs.prediction_logps(hidden, decoder.output_matrix(params), rows).sum()
-
-with jax.set_mesh(mesh):
-    grad = jax.jit(jax.grad(loss), out_shardings=jax.tree.map(lambda x: x.sharding, params))
-    grad.lower(params, rows).compile()
-"""
-
-
-def test_xla_moves_nothing_whole_against_our_will():
-    """It says so in a warning of its C++ side when it must replicate an array to split it otherwise."""
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "0", "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run(
-        [sys.executable, "-c", _COMPILE], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert "nvoluntary full rematerialization" not in done.stderr
