@@ -90,12 +90,6 @@ def constrain(x: jax.Array, *axes: str | tuple[str, ...] | None) -> jax.Array:
     return x if current_mesh() is None else jax.lax.with_sharding_constraint(x, PartitionSpec(*axes))
 
 
-def ways(axis: str) -> int:
-    """How many devices the mesh of the moment has along an axis; 1 without a mesh."""
-    mesh = current_mesh()
-    return 1 if mesh is None else mesh.shape[axis]
-
-
 def path_names(path: tuple) -> tuple[str, ...]:
     """The dictionary keys along a tree path: ("layers", "attention", "q", "kernel")."""
     return tuple(str(key.key) for key in path if isinstance(key, jax.tree_util.DictKey))

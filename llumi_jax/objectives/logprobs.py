@@ -1,11 +1,12 @@
 """Log-probabilities of replies, made from the predicted tokens alone: [B, T, V] never exists.
 
-On a mesh whose axis `context` is larger than 1, the M predictions of a row are split over it, and the vocabulary over
-`tensor`: every device multiplies with its part of the output matrix for its part of the predictions.
+On a mesh every device works on the predictions of its own rows (and where `context` splits a row, on its own part of
+them) against its own part of the vocabulary, which `tensor` splits.
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Int, Shaped
 
 from llumi_jax.models import contraction, partitioning
-from llumi_jax.models.partitioning import BATCH_AXES, TOKEN_AXIS, constrain
+from llumi_jax.models.partitioning import BATCH_AXES, TOKEN_AXIS
 
 CHUNK = 128  # predictions of a row whose logits exist at one time; rows hold a multiple of it
 
@@ -35,53 +36,15 @@ def token_logps(
 
 
 def _chunks(x: Shaped[Array, "B M *D"]) -> Shaped[Array, "chunks B C *D"]:
-    """What a scan goes over: a chunk is up to CHUNK predictions of each device's own."""
+    """What a scan goes over; C is CHUNK, or the largest divisor of M below it."""
     B, M = x.shape[:2]
-    ways = _ways(M)
-    if ways == 1:
-        size = CHUNK if M % CHUNK == 0 else M
-        return x.reshape(B, M // size, size, *x.shape[2:]).swapaxes(0, 1)
-    size = max(size for size in range(1, CHUNK + 1) if M // ways % size == 0)
-    x = jnp.moveaxis(x.reshape(B, ways, -1, size, *x.shape[2:]), 2, 0)
-    return constrain(x.reshape(-1, B, ways * size, *x.shape[4:]), None, BATCH_AXES, TOKEN_AXIS)
+    size = CHUNK if M % CHUNK == 0 else max(size for size in range(1, CHUNK + 1) if M % size == 0)
+    return x.reshape(B, M // size, size, *x.shape[2:]).swapaxes(0, 1)
 
 
 def _joined(x: Float[Array, "chunks B C"]) -> Float[Array, "B M"]:
-    """The inverse of `_chunks`. What is left are some numbers a row: every device of a row gets all of them."""
-    B, M = x.shape[1], x.shape[0] * x.shape[2]
-    ways = _ways(M)
-    if ways == 1:
-        return x.swapaxes(0, 1).reshape(B, M)
-    x = jnp.moveaxis(x.reshape(x.shape[0], B, ways, -1), 0, 2)
-    return constrain(x.reshape(B, M), BATCH_AXES, None)
-
-
-def _ways(M: int) -> int:
-    """Devices that share the predictions of a row; all of them do all where their number does not divide M."""
-    ways = partitioning.ways(TOKEN_AXIS)
-    return ways if M % ways == 0 else 1
-
-
-def _at_sources(hidden: Float[Array, "B T D"], source: Int[Array, "B M"]) -> Float[Array, "B M D"]:
-    """The hidden states that predict.
-
-    Where tokens are split over `context`, a prediction's may lie on any device of its row. They are gathered whole for
-    a moment, once for all layers, and each device takes those of its own predictions, which is all that it keeps; the
-    gradient goes back as a sum that is split again. Written out, because XLA would sum whole rows on every device.
-    """
-    take = lambda hidden, source: jnp.take_along_axis(hidden, source[..., None], axis=1)
-    mesh = partitioning.current_mesh()
-    if mesh is None or mesh.shape[TOKEN_AXIS] == 1:
-        return take(hidden, source)
-    whole = lambda x: jax.lax.all_gather(x, TOKEN_AXIS, axis=1, tiled=True)
-    tokens = PartitionSpec(BATCH_AXES, TOKEN_AXIS, None)
-    split = TOKEN_AXIS if _ways(source.shape[1]) > 1 else None
-    predictions = PartitionSpec(BATCH_AXES, split)
-    local = lambda hidden, source: take(whole(hidden), source)
-    return jax.shard_map(
-        local, mesh=mesh, in_specs=(tokens, predictions), out_specs=PartitionSpec(BATCH_AXES, split, None),
-        check_vma=split is not None,
-    )(hidden, source)  # fmt: skip
+    """The inverse of `_chunks`."""
+    return x.swapaxes(0, 1).reshape(x.shape[1], -1)
 
 
 @jax.custom_vjp
@@ -110,7 +73,7 @@ def prediction_logps(
     hidden: Float[Array, "B T D"], matrix: Float[Array, "V D"], rows: Mapping[str, Array]
 ) -> Float[Array, "B M"]:
     """Log-probability of every entry of the rows' prediction list; padding gives some finite number."""
-    return token_logps(_at_sources(hidden, rows["source"]), matrix, rows["target"])
+    return _on_each_device(token_logps, hidden, matrix, rows["source"], rows["target"])
 
 
 def prediction_statistics(
@@ -120,9 +83,10 @@ def prediction_statistics(
 
     A product with the output matrix of its own, made only where somebody asks.
     """
-    hidden, matrix = jax.lax.stop_gradient((hidden, matrix))
-    gathered = _at_sources(hidden, rows["source"])
+    return _on_each_device(_statistics, *jax.lax.stop_gradient((hidden, matrix)), rows["source"])
 
+
+def _statistics(gathered: Float[Array, "B M D"], matrix: Float[Array, "V D"]):
     def chunk(_, h):
         logps = jax.nn.log_softmax(_logits(h, matrix), axis=-1)
         entropy = -jnp.sum(jnp.exp(logps) * logps, axis=-1)
@@ -130,6 +94,31 @@ def prediction_statistics(
 
     _, (entropy, collision) = jax.lax.scan(chunk, None, _chunks(gathered))
     return _joined(entropy), _joined(collision)
+
+
+def _on_each_device(compute: Callable[..., Any], hidden, matrix, source, *more: Int[Array, "B M"]) -> Any:
+    """compute(hidden states that predict [B, M, D], matrix, *more), by each device for its own predictions.
+
+    Left to itself, XLA would fetch the output matrix and sum its gradient over all devices once for every chunk; here
+    that is done once for all of them. Where a row's tokens are split, a prediction's hidden state may lie on any device
+    of the row: the row is whole on each for a moment, and each keeps what its own predictions need.
+    """
+    take = lambda hidden, source: jnp.take_along_axis(hidden, source[..., None], axis=1)
+    mesh = partitioning.current_mesh()
+    if mesh is None:
+        return compute(take(hidden, source), matrix, *more)
+    ways = mesh.shape[TOKEN_AXIS]
+    own = PartitionSpec(BATCH_AXES, TOKEN_AXIS if source.shape[1] % ways == 0 else None)
+
+    def local(hidden, matrix, source, *more):
+        if ways > 1:
+            hidden = jax.lax.all_gather(hidden, TOKEN_AXIS, axis=1, tiled=True)
+        return compute(take(hidden, source), matrix, *more)
+
+    return jax.shard_map(
+        local, mesh=mesh, axis_names={*BATCH_AXES, TOKEN_AXIS}, check_vma=False,
+        in_specs=(PartitionSpec(BATCH_AXES, TOKEN_AXIS), PartitionSpec(), own, *(own for _ in more)), out_specs=own,
+    )(hidden, matrix, source, *more)  # fmt: skip
 
 
 def reply_logps(logps: Float[Array, "B M"], rows: Mapping[str, Array], slots: int) -> Float[Array, "B S"]:
