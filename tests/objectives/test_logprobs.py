@@ -5,8 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.extend.core import jaxprs_in_params
+from jax.sharding import NamedSharding, PartitionSpec
 
+from llumi_jax.models.partitioning import BATCH_AXES, MESH_AXES
 from llumi_jax.objectives import logprobs
+from llumi_jax.training.sharding import make_mesh
 
 B, D, V = 2, 16, 50
 
@@ -91,3 +94,26 @@ def test_replies_sum_their_own_predictions_and_no_padding():
     }
     np.testing.assert_array_equal(logprobs.reply_logps(jnp.asarray(logps), rows, 3), [[-3, -4, -8], [-1, 0, -3]])
     np.testing.assert_array_equal(logprobs.reply_lengths(rows, 3), [[2, 1, 1], [1, 0, 3]])
+
+
+@pytest.mark.parametrize("sizes", [(2, 1, 2, 2), (1, 2, 1, 4)], ids=["2x1x2x2", "1x2x1x4"])
+@pytest.mark.parametrize("M", [256, 250], ids=["predictions split", "predictions that do not divide"])
+def test_on_a_mesh_they_are_the_same(sizes, M):
+    """Hidden states split by rows and tokens, the output matrix by both its axes; gradients and statistics included."""
+    hidden, matrix, target, cotangent = inputs(M)
+    hidden = jnp.tile(hidden[:, :128], (1, 2, 1))[:, :192]
+    matrix = jnp.concatenate([matrix, matrix[:2] / 2])
+    rows = {"source": jax.random.randint(jax.random.key(1), (B, M), 0, 192), "target": target}
+
+    def run(hidden, matrix, rows, cotangent):
+        logps, pull = jax.vjp(lambda h, m: logprobs.prediction_logps(h, m, rows), hidden, matrix)
+        return logps, *pull(cotangent), *logprobs.prediction_statistics(hidden, matrix, rows)
+
+    alone = jax.jit(run)(hidden, matrix, rows, cotangent)
+    mesh = make_mesh(dict(zip(MESH_AXES, sizes, strict=True)))
+    put = lambda x, *axes: jax.device_put(x, NamedSharding(mesh, PartitionSpec(*axes)))
+    with jax.set_mesh(mesh):
+        split = put(hidden, BATCH_AXES, "context", None), put(matrix, "tensor", "fsdp")
+        together = jax.jit(run)(*split, {name: put(x, BATCH_AXES) for name, x in rows.items()}, cotangent)
+    for ours, theirs in zip(together, alone, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=2e-5 * np.abs(theirs).max())
