@@ -26,6 +26,7 @@ from llumi_jax.training.compiled import CompiledStep
 from llumi_jax.training.optimizer import check_lengths
 from llumi_jax.training.progress import Progress
 from llumi_jax.training.recipe import Stage, to_config
+from llumi_jax.training.report_text import size
 from llumi_jax.training.state import TrainState
 from llumi_jax.training.watchdog import Watchdog
 from llumi_jax.training.workshop import Workshop, kind_of, read_rows, spec_of, training_rows
@@ -277,6 +278,8 @@ class StageRun:
         total = self.total_steps(rows)
         check_lengths(recipe.schedule, total, len(rows) / recipe.batch_rows)
         made = build.trainer(recipe, stage, start, mesh, total, len(rows) / recipe.batch_rows)
+        for name, count in sharding.whole_leaves(made.abstract.opt_state, made.places.opt_state).items():
+            print(f"{stage.name}: optimiser state {name} ({size(count)}) stands whole on each device", flush=True)
         saved = checkpoints.Checkpoints(self.folder / "checkpoints", recipe.keep_checkpoints)
         try:
             if saved.latest is None:

@@ -75,6 +75,32 @@ def test_an_adapters_moments_lie_where_the_adapter_lies():
     assert bytes_on(jax.devices()[0], state) < total_bytes(state) / 2.5
 
 
+def test_factored_moments_are_split_like_the_axes_that_they_keep():
+    """Adafactor sums each matrix over one of its two largest axes."""
+    mesh, params = mesh_of(1, 4, 2, 1), {"layers": decoder.abstract_params(CONFIG)["layers"]}
+    opt_state = jax.eval_shape(optax.adafactor(1e-3).init, params)
+    places = sharding.state_shardings(opt_state, params, mesh)
+    factored = jax.tree.map(lambda x: x.spec, places[0])
+    assert factored.v_row["layers"]["mlp"]["up"]["kernel"] == P(None, "fsdp")  # L, D
+    assert factored.v_col["layers"]["mlp"]["up"]["kernel"] == P(None, "tensor")  # L, F
+    assert factored.v_row["layers"]["mlp"]["down"]["kernel"] == P(None, "fsdp")  # L, D
+    assert not sharding.whole_leaves(opt_state, places, over=100_000)
+
+
+def test_what_stands_whole_is_named():
+    mesh = mesh_of(1, 8, 1, 1)
+    tree = {"m": {"odd": jax.ShapeDtypeStruct((512, 1024), jnp.float32), "small": jnp.zeros(3)}}
+    places = jax.tree.map(lambda _: sharding.replicated(mesh), tree)
+    assert sharding.whole_leaves(tree, places) == {"m.odd": 2 * MEGABYTE}
+
+
+def test_a_moment_may_be_kept_in_bfloat16():
+    shapes = {"layers": {"mlp": {"up": {"kernel": jax.ShapeDtypeStruct((2, 8, 16), jnp.float32)}}}}
+    spec = {"name": "adamw", "mu_dtype": "bfloat16"}
+    state = jax.eval_shape(make_optimizer(spec, optax.constant_schedule(0.1), (), shapes).init, shapes)
+    assert sorted(str(x.dtype) for x in jax.tree.leaves(state) if x.ndim) == ["bfloat16", "float32"]
+
+
 def test_a_state_of_another_shape_than_its_parameter_stands_everywhere():
     mesh, params = mesh_of(2, 2, 2, 1), {"final_norm": {"scale": jnp.zeros(8)}}
     opt_state = {"mu": params, "odd": {"final_norm": {"scale": jnp.zeros(3)}}, "count": jnp.zeros(())}
