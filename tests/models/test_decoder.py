@@ -7,11 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.extend.core import jaxprs_in_params
 
 from llumi_jax.models import decoder, lora
 from llumi_jax.models.config import DecoderConfig, RopeScaling
 from llumi_jax.models.decoder import Decoder, KVCache
 from llumi_jax.models.remat import REMAT_POLICIES
+from llumi_jax.objectives import logprobs
 
 CONFIG = DecoderConfig("llama", 64, 32, 48, 2, 4, 2, 8, rope_theta=1000.0, tie_embeddings=True)
 UNLIKE = dataclasses.replace(CONFIG, qkv_bias=True, tie_embeddings=False, head_dim=6, sliding_window=5)
@@ -182,6 +184,31 @@ def test_bfloat16_compute_is_near_float32():
     assert rounded.dtype == jnp.bfloat16
     np.testing.assert_allclose(np.float32(rounded), exact, atol=0.15)
     assert decoder.logits(weights(), rounded).dtype == jnp.float32
+
+
+@pytest.mark.parametrize("backend", ["dense", "block"])
+def test_in_bfloat16_norms_angles_and_softmaxes_are_islands_of_float32(backend):
+    """Of the whole forward and backward pass, log-probabilities included, weights of bfloat16 and all."""
+    tokens, layout = some_tokens(1, 128), plain_layout(1, 128)
+    model = Decoder(CONFIG, dtype=jnp.bfloat16, backend=backend)
+    rows = {"source": tokens, "target": tokens}
+
+    def loss(params):
+        hidden = model.apply({"params": params}, tokens, *layout)
+        return logprobs.prediction_logps(hidden, decoder.output_matrix(params), rows).sum()
+
+    found: dict[str, set] = {}
+
+    def walk(jaxpr):
+        for equation in jaxpr.eqns:
+            found.setdefault(equation.primitive.name, set()).update(str(v.aval.dtype) for v in equation.invars)
+            for inner in jaxprs_in_params(equation.params):
+                walk(inner)
+
+    walk(jax.make_jaxpr(jax.value_and_grad(loss))(jax.tree.map(jnp.bfloat16, weights())).jaxpr)
+    for name in ("exp", "log", "rsqrt", "cos", "sin"):
+        assert found[name] == {"float32"}, name
+    assert "bfloat16" in found["dot_general"]  # the sea around them: factors, whatever their sums are kept in
 
 
 def test_norm_is_computed_in_float32():
