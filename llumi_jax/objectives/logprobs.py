@@ -105,10 +105,13 @@ def _on_each_device(compute: Callable[..., Any], hidden, matrix, source, *more: 
     """
     take = lambda hidden, source: jnp.take_along_axis(hidden, source[..., None], axis=1)
     mesh = partitioning.current_mesh()
-    if mesh is None:
+    # XLA fails on a sum over axes of one device each, as there would be on a mesh of `tensor` alone.
+    split = () if mesh is None else tuple(axis for axis in (*BATCH_AXES, TOKEN_AXIS) if mesh.shape[axis] > 1)
+    if mesh is None or not split:
         return compute(take(hidden, source), matrix, *more)
     ways = mesh.shape[TOKEN_AXIS]
-    own = PartitionSpec(BATCH_AXES, TOKEN_AXIS if source.shape[1] % ways == 0 else None)
+    rows, tokens = tuple(a for a in BATCH_AXES if a in split), TOKEN_AXIS if ways > 1 else None
+    own = PartitionSpec(rows, tokens if source.shape[1] % ways == 0 else None)
 
     def local(hidden, matrix, source, *more):
         if ways > 1:
@@ -116,8 +119,8 @@ def _on_each_device(compute: Callable[..., Any], hidden, matrix, source, *more: 
         return compute(take(hidden, source), matrix, *more)
 
     return jax.shard_map(
-        local, mesh=mesh, axis_names={*BATCH_AXES, TOKEN_AXIS}, check_vma=False,
-        in_specs=(PartitionSpec(BATCH_AXES, TOKEN_AXIS), PartitionSpec(), own, *(own for _ in more)), out_specs=own,
+        local, mesh=mesh, axis_names={*split}, check_vma=False,
+        in_specs=(PartitionSpec(rows, tokens), PartitionSpec(), own, *(own for _ in more)), out_specs=own,
     )(hidden, matrix, source, *more)  # fmt: skip
 
 

@@ -96,13 +96,13 @@ def test_replies_sum_their_own_predictions_and_no_padding():
     np.testing.assert_array_equal(logprobs.reply_lengths(rows, 3), [[2, 1, 1], [1, 0, 3]])
 
 
-@pytest.mark.parametrize("sizes", [(2, 1, 2, 2), (1, 2, 1, 4)], ids=["2x1x2x2", "1x2x1x4"])
+@pytest.mark.parametrize("sizes", [(2, 1, 2, 2), (1, 2, 1, 4), (1, 1, 8, 1)], ids=str)
 @pytest.mark.parametrize("M", [256, 250], ids=["predictions split", "predictions that do not divide"])
 def test_on_a_mesh_they_are_the_same(sizes, M):
     """Hidden states split by rows and tokens, the output matrix by both its axes; gradients and statistics included."""
     hidden, matrix, target, cotangent = inputs(M)
     hidden = jnp.tile(hidden[:, :128], (1, 2, 1))[:, :192]
-    matrix = jnp.concatenate([matrix, matrix[:2] / 2])
+    matrix = jnp.concatenate([matrix, matrix[:6] / 2])
     rows = {"source": jax.random.randint(jax.random.key(1), (B, M), 0, 192), "target": target}
 
     def run(hidden, matrix, rows, cotangent):
