@@ -102,26 +102,33 @@ def _os_error_of(error: BaseException) -> OSError | None:
 def run(main: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None = None) -> NoReturn:
     """Runs a command's `main(argv)` and ends the process with the exit code that its outcome asks for."""
     _quiet_libraries()
-    command = os.path.basename(sys.argv[0])
     try:
         code = main(sys.argv[1:] if argv is None else argv) or EXIT_OK
-    except UserError as error:
-        code = _fail(str(error), EXIT_USER_ERROR)
-    except RunFailure as error:
-        code = _fail(str(error), EXIT_FAILURE)
-    except KeyboardInterrupt:
-        code = _fail(f"interrupted. Run the same {command} command again to go on.", EXIT_FAILURE)
     except BrokenPipeError:
         # The reader of our output went away (`| head`): that is no error of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = EXIT_OK
-    except Exception as error:
-        found = _os_error_of(error)
-        if found is None or found.errno not in (errno.ENOSPC, errno.EDQUOT, errno.ENOENT, errno.EACCES, errno.EROFS):
+    except (Exception, KeyboardInterrupt) as error:
+        message, code = outcome(error)
+        if message is None:
             raise
-        code = _fail(describe_os_error(found), EXIT_USER_ERROR)
+        _fail(message, code)
     sys.stdout.flush()
     sys.exit(code)
+
+
+def outcome(error: BaseException) -> tuple[str | None, int]:
+    """The line and the exit code with which a command ends by this error; no line where nobody foresaw it."""
+    if isinstance(error, UserError):
+        return str(error), EXIT_USER_ERROR
+    if isinstance(error, RunFailure):
+        return str(error), EXIT_FAILURE
+    if isinstance(error, KeyboardInterrupt):
+        return f"interrupted. Run the same {os.path.basename(sys.argv[0])} command again to go on.", EXIT_FAILURE
+    found = _os_error_of(error)
+    if found is None or found.errno not in (errno.ENOSPC, errno.EDQUOT, errno.ENOENT, errno.EACCES, errno.EROFS):
+        return None, EXIT_FAILURE
+    return describe_os_error(found), EXIT_USER_ERROR
 
 
 def _quiet_libraries() -> None:

@@ -4,9 +4,11 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
+import math
 import os
 import runpy
 import sys
+import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Any
 
 from llumi_jax import cli
 from llumi_jax.training import heap, options
+from llumi_jax.training.hosts import place
 
 _EPILOG = """\
 Any key of the config can be set on the command line:
@@ -44,7 +47,30 @@ def parser() -> cli.Parser:
         "--hang_seconds", type=float, default=options.HANG_SECONDS, metavar="N",
         help="print the stacks of all threads when nothing has happened for so long; 0 = never",
     )  # fmt: skip
+    p.add_argument(
+        "--time_limit", metavar="TIME", help="save and stop in time for this limit, counted from now: 3h30m, 1-12:00:00"
+    )
+    p.add_argument(
+        "--maintenance_file", metavar="FILE", help="save and stop when this file appears or changes ('NONE' in it: not)"
+    )
+    _add_processes(p)
     return p
+
+
+def _add_processes(p: cli.Parser) -> None:
+    several = p.add_argument_group(
+        "several processes", "Found by themselves under SLURM, Open MPI, Kubernetes jobs and on Cloud TPU slices."
+    )
+    several.add_argument("--coordinator", metavar="HOST:PORT", help="where process 0 is, and a free port there")
+    several.add_argument("--processes", type=int, metavar="N", help="how many there are; 1 = alone, whatever is found")
+    several.add_argument("--process_id", type=int, metavar="I", help="which of them this is, from 0")
+    several.add_argument(
+        "--join_seconds", type=float, default=place.JOIN_SECONDS, metavar="N", help="wait so long for all to be there"
+    )
+    several.add_argument(
+        "--heartbeat_seconds", type=float, default=place.HEARTBEAT_SECONDS, metavar="N",
+        help="a process that is silent for so long is lost, and all others stop",
+    )  # fmt: skip
 
 
 def _options(args: Any) -> options.Options:
@@ -52,23 +78,36 @@ def _options(args: Any) -> options.Options:
         raise cli.UserError(f"--overfit_one_batch {args.overfit_one_batch}: at least 2 steps are needed.")
     if not args.hang_seconds >= 0:
         raise cli.UserError(f"--hang_seconds {args.hang_seconds:g} must be at least 0 (0 = never).")
+    for flag in ("join_seconds", "heartbeat_seconds"):
+        if not 1 <= getattr(args, flag) < math.inf:
+            raise cli.UserError(f"--{flag} {getattr(args, flag):g} must be at least 1.")
     steps = options.parse_steps(args.profile_steps) if args.profile_steps is not None else None
     return options.Options(steps, args.hang_seconds, args.layer_norms)
 
 
 def main(argv: Sequence[str]) -> int:
     overrides, others = _split_overrides(argv)
+    began = time.monotonic()
     args = parser().parse_args(others)
     watched = _options(args)
+    until = began + options.parse_duration(args.time_limit) if args.time_limit else None
     _prepare_environment(args.virtual_devices)
+    if args.dry_run:
+        return _dry_run(_recipe(args, overrides))
+    from llumi_jax.training.hosts import joining
+
+    here = place.find(args.coordinator, args.processes, args.process_id, os.environ, args.join_seconds)
+    with joining.joined(here, joining.Patience(args.join_seconds, args.heartbeat_seconds)):
+        recipe = _recipe(args, overrides)
+        if args.overfit_one_batch is not None:
+            return _overfit(recipe, args, watched)
+        return _train(recipe, args, watched, until, here)
+
+
+def _recipe(args: Any, overrides: Sequence[str]) -> Any:
     from llumi_jax.training import recipe as recipes
 
-    recipe = recipes.from_config(read_config(args.config, overrides))
-    if args.dry_run:
-        return _dry_run(recipe)
-    if args.overfit_one_batch is not None:
-        return _overfit(recipe, args, watched)
-    return _train(recipe, args, watched)
+    return recipes.from_config(read_config(args.config, overrides))
 
 
 def _split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -185,19 +224,24 @@ def _overfit(recipe: Any, args: Any, watched: options.Options) -> int:
     return cli.EXIT_OK
 
 
-def _train(recipe: Any, args: Any, watched: options.Options) -> int:
+def _train(recipe: Any, args: Any, watched: options.Options, until: float | None, here: place.Place | None) -> int:
     from llumi_jax.storage import files
     from llumi_jax.training import run
+    from llumi_jax.training.hosts import agreement
     from llumi_jax.training.signals import Stopped, StopRequest
 
     workdir = Path(args.workdir)
-    with files.locked(workdir), StopRequest() as stop:
+    notice = Path(args.maintenance_file) if args.maintenance_file else None
+    lock = files.locked(workdir) if here is None or here.process_id == 0 else contextlib.nullcontext()
+    with lock, StopRequest(here is not None, until, notice) as stop:
+        agreement.share_folder(workdir)
         run.claim(workdir, recipe)
         try:
             with _workshop(recipe, workdir, Path(args.data_dir or workdir / "data"), stop, watched) as shop:
                 _run_stages(shop)
         except Stopped:
-            print(f"Stopped on a signal; all that was done is saved in {workdir}. The same command again goes on.")
+            said = f"Stopped on {stop.reason}" if stop.requested else "Stopped on what another process was told"
+            print(f"{said}; all that was done is saved in {workdir}. The same command again goes on.")
     return cli.EXIT_OK
 
 
@@ -242,9 +286,13 @@ def _load_base(recipe: Any, mesh: Any) -> Any:
     from llumi_jax.interchange import sources
     from llumi_jax.models import quantization
     from llumi_jax.training import sharding
+    from llumi_jax.training.hosts import agreement
     from llumi_jax.training.workshop import Base
 
     spec = recipe.init_from or recipe.base
+    if jax.process_count() > 1:
+        with agreement.first_goes_first():  # where it is fetched, the others find it
+            sources.resolve(spec)
     config = sources.load_config(spec)
     places = sharding.tree_shardings(sources.abstract_params(config, recipe.param_dtype), mesh)
     if recipe.base_quantization:  # read on the host: unpacked, it may be more than the devices hold

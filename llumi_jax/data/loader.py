@@ -71,10 +71,10 @@ def batches(
     seed: int,
     start: int,
     stop: int,
-    share: tuple[int, int] = (0, 1),
+    mine: np.ndarray | None = None,
     draw: Draw | None = None,
 ) -> Iterator[dict]:
-    """Yields batches of numpy arrays [batch_rows / processes, …] for the stream's rows from `start` to `stop`.
+    """Yields batches of numpy arrays [rows, …] for the stream's rows from `start` to `stop`.
 
     Args:
       rows: the dataset's rows.
@@ -82,14 +82,13 @@ def batches(
       seed: of the order.
       start: rows consumed so far, a multiple of `batch_rows`.
       stop: rows consumed at the end.
-      share: (process index, process count): which part of each batch this process loads.
+      mine: which rows of each batch this process loads, from 0 to `batch_rows` - 1; None = all.
       draw: how rows are drawn, where they are those of several datasets.
 
     A batch holds, beside the rows' arrays, `row` [batch]: the index of each row.
     """
     tf = _tensorflow()
-    index, count = share
-    local = batch_rows // count
+    own = np.arange(batch_rows, dtype=np.int64) if mine is None else np.asarray(mine, np.int64)
     names, signature = _signature(tf, rows)
     drawn = draw or Draw((len(rows),))
 
@@ -101,18 +100,24 @@ def batches(
         return {**dict(zip(names, arrays, strict=True)), "row": row}
 
     first = tf.data.Dataset.range(start, stop, batch_rows, output_type=tf.int64)
-    positions = first.flat_map(lambda b: tf.data.Dataset.range(b + index * local, b + (index + 1) * local))
-    dataset = positions.map(load, num_parallel_calls=2, deterministic=True).batch(local, drop_remainder=True)
+    positions = first.flat_map(lambda b: tf.data.Dataset.from_tensor_slices(b + own))
+    dataset = positions.map(load, num_parallel_calls=2, deterministic=True).batch(len(own), drop_remainder=True)
     yield from dataset.prefetch(2).as_numpy_iterator()
 
 
-def sweep(rows: Rows, batch_rows: int, start: int = 0) -> Iterator[tuple[np.ndarray, dict]]:
-    """Yields (row indices, batch) once over all rows from `start` on, in order; the last batch repeats its last row."""
+def sweep(
+    rows: Rows, batch_rows: int, start: int = 0, mine: np.ndarray | None = None
+) -> Iterator[tuple[np.ndarray, dict]]:
+    """Yields (row indices, batch) once over all rows from `start` on, in order; the last batch repeats its last row.
+
+    With `mine` a batch holds these rows of it alone; the indices are those of the whole batch.
+    """
+    own = slice(None) if mine is None else mine
     for first in range(start, len(rows), batch_rows):
         indices = np.minimum(np.arange(first, first + batch_rows), len(rows) - 1)
-        items = [rows[int(i)] for i in indices]
+        items = [rows[int(i)] for i in indices[own]]
         batch = {name: np.stack([item[name] for item in items]) for name in items[0]}
-        yield np.arange(first, min(first + batch_rows, len(rows))), {**batch, "row": indices}
+        yield np.arange(first, min(first + batch_rows, len(rows))), {**batch, "row": indices[own]}
 
 
 def _tensorflow():

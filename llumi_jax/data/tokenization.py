@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import uuid
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -103,7 +104,7 @@ def _save(path: Path, threads: Sequence[TokenThread]) -> None:
         for t in threads
     ]
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.npz")
+    partial = path.with_name(f".{path.stem}.{uuid.uuid4().hex}.npz")  # several hosts may write the same at once
     np.savez(
         partial,
         tokens=np.concatenate(pieces) if pieces else np.zeros(0, np.int32),

@@ -2,12 +2,13 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 
 from llumi_jax.cli import UserError
 from llumi_jax.storage import files
@@ -69,6 +70,14 @@ class Checkpoints:
             writing.result()
         self._checkpointer.wait()
 
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # Closing waits for all processes, and where one of several has failed, the others will not come.
+        if kind is None or jax.process_count() == 1:
+            self.close()
+
     def close(self) -> None:
         try:
             self.wait()
@@ -90,7 +99,7 @@ class _Kept:
 
 def _detached(trees: dict[str, Any]) -> dict[str, Any]:
     """On CPU a host copy is the device buffer itself, and a donated step would write into what is being saved."""
-    copy = lambda x: x.copy() if isinstance(x, jax.Array) and x.is_fully_addressable else x
+    copy = lambda x: x.copy() if isinstance(x, jax.Array) else x
     return jax.tree.map(copy, trees) if jax.default_backend() == "cpu" else trees
 
 
@@ -141,7 +150,26 @@ def tree_sha256(tree: Any) -> str:
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         if jax.dtypes.issubdtype(getattr(leaf, "dtype", None), jax.dtypes.prng_key):
             leaf = jax.random.key_data(leaf)
-        array = np.ascontiguousarray(jax.device_get(leaf))
-        digest.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}\n".encode())
-        digest.update(array.reshape(-1).view(np.uint8).data)
+        leaf = leaf if isinstance(leaf, jax.Array) else np.asarray(leaf)
+        digest.update(f"{jax.tree_util.keystr(path)} {leaf.dtype} {leaf.shape or (1,)}\n".encode())
+        for array in _pieces(leaf):
+            digest.update(array.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
+
+
+_GATHERED_BYTES = 1 << 28  # of a leaf that lies on several hosts, at most so much is brought together at once
+
+
+def _pieces(leaf: Any) -> Iterator[np.ndarray]:
+    """The values of a leaf in order. All processes that hold a part of it must ask for them."""
+    if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable or leaf.is_fully_replicated:
+        yield np.ascontiguousarray(jax.device_get(leaf))
+        return
+    everywhere = NamedSharding(leaf.sharding.mesh, PartitionSpec())  # type: ignore[attr-defined]
+    if leaf.nbytes <= _GATHERED_BYTES or leaf.ndim == 0:
+        yield np.ascontiguousarray(jax.device_get(jax.jit(lambda x: x, out_shardings=everywhere)(leaf)))
+        return
+    rows = max(1, _GATHERED_BYTES * leaf.shape[0] // leaf.nbytes)
+    part = jax.jit(jax.lax.dynamic_slice_in_dim, static_argnums=(2, 3), out_shardings=everywhere)
+    for first in range(0, leaf.shape[0], rows):
+        yield np.ascontiguousarray(jax.device_get(part(leaf, first, min(rows, leaf.shape[0] - first), 0)))

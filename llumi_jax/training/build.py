@@ -13,6 +13,7 @@ from llumi_jax.models import attention, lora, quantization
 from llumi_jax.models.config import DecoderConfig
 from llumi_jax.models.decoder import Decoder, abstract_params
 from llumi_jax.training import moving, norms, sharding, step
+from llumi_jax.training.hosts import votes
 from llumi_jax.training.optimizer import frozen_leaves, keep_frozen, make_optimizer, make_schedule
 from llumi_jax.training.recipe import Recipe, Stage
 from llumi_jax.training.state import TrainState
@@ -100,4 +101,4 @@ def train_step(
     function = norms.observed(around, made.optimizer) if layer_norms else around(made.optimizer)
     if any(jax.tree.leaves(made.frozen)):
         function = keep_frozen(function, made.frozen)
-    return jax.jit(function, donate_argnums=0, out_shardings=(made.places, None))
+    return jax.jit(votes.counted(function), donate_argnums=0, out_shardings=(made.places, None))

@@ -138,7 +138,7 @@ def held_out_look(
 
 
 def scorer(
-    rows: PackedRows, before: np.ndarray, stage: Stage, batch_rows: int, of: Scorer
+    rows: PackedRows, before: np.ndarray, stage: Stage, batch_rows: int, of: Scorer, mine: np.ndarray | None = None
 ) -> Callable[[Any], Mapping[str, float]]:
     """weights -> numbers of `preference.brief` over at most `stage.evaluate_on` held-out posts.
 
@@ -147,13 +147,14 @@ def scorer(
       before: log-probabilities [rows, S] under the stage's first weights.
       batch_rows: rows of a batch.
       of: makes the function that scores a batch.
+      mine: which rows of a batch this process loads; None = all.
     """
     indices = spread(rows, stage.evaluate_on)
     part, start = subset.take(rows, indices), before[indices]
 
     def score(weights: Any) -> Mapping[str, float]:
         compute = of(weights, rows.shape.slots)
-        logps = [compute(batch)[: len(found)] for found, batch in loader.sweep(part, batch_rows)]
+        logps = [compute(batch)[: len(found)] for found, batch in loader.sweep(part, batch_rows, mine=mine)]
         return preference.brief(held_out_pairs(part, start, np.concatenate(logps)), stage.beta)
 
     return score

@@ -6,16 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 
 from llumi_jax.cli import RunFailure
 from llumi_jax.data import loader
 from llumi_jax.storage.checkpoints import Checkpoints
 from llumi_jax.training import heap
+from llumi_jax.training.hosts import votes
 from llumi_jax.training.looks import HeldOutLook, Look, ReplyLook
 from llumi_jax.training.options import Options
-from llumi_jax.training.sharding import to_device
-from llumi_jax.training.signals import StopRequest
+from llumi_jax.training.sharding import own_rows, to_device
+from llumi_jax.training.signals import Stopped, StopRequest
 from llumi_jax.training.state import TrainState
 from llumi_jax.training.step_log import Pending, StepLog, finite
 from llumi_jax.training.tracing import Trace
@@ -65,18 +67,20 @@ def train(job: Job, state: TrainState, mesh: Mesh, checkpoints: Checkpoints, sto
     _keep_best(held_out, checkpoints)
     if start >= job.total_steps or (held_out and held_out.exhausted):
         return state
-    share = (jax.process_index(), jax.process_count())
-    stream = loader.batches(job.rows, B, job.seed, int(state.position), job.total_steps * B, share, job.draw)
-    log = StepLog(job.name, job.folder, job.total_steps, start, job.tokens_per_row * B, lambda *of: _check(job, *of))
+    own = own_rows(mesh, B)
+    stream = loader.batches(job.rows, B, job.seed, int(state.position), job.total_steps * B, own, job.draw)
+    check = lambda *of: _check(job, *of)
+    log = StepLog(job.name, job.folder, job.total_steps, start, job.tokens_per_row * B, stop.heard, check)
     trace, dog = Trace(job.folder, job.options.profile_steps), Watchdog(job.name, job.options.hang_seconds)
     try:
         with log, dog, trace:
             for number, batch in enumerate(log.pace.timed(stream), start=start + 1):
                 began = log.pace()
                 with trace.before(number):
-                    state, metrics = job.step(state, job.frozen, to_device(batch, mesh))
-                log.sent_off(number, batch["row"], metrics, began)
-                stopping = stop.requested  # asked once: a signal that comes later stops the next step
+                    rows = votes.cast(to_device(batch, mesh, B), stop.requested, mesh)
+                    state, metrics = job.step(state, job.frozen, rows)
+                log.sent_off(number, metrics, began)
+                stopping = stop.due  # asked once: a signal that comes later stops the next step
                 due = job.due(number)
                 saving = number % job.checkpoint_every == 0 or number == job.total_steps or stopping
                 # The first step is looked at at once: it proves the setup. Before a save, too: a run that goes on from
@@ -96,7 +100,7 @@ def train(job: Job, state: TrainState, mesh: Mesh, checkpoints: Checkpoints, sto
                 dog.beat(number)
                 if stopping:
                     checkpoints.wait()
-                    stop.check()
+                    raise Stopped
                 if ended:
                     log.bar.end_here()
                     break
@@ -134,7 +138,9 @@ def _say_how_it_ended(job: Job, step: int, trace: Trace, log: StepLog) -> None:
 
 def _check(job: Job, pending: Pending, values: Mapping[str, float]) -> None:
     if not finite(values):
-        ids = sorted({i for row in pending.row_indices for i in job.ids_of(int(row))})
+        last = pending.step * job.batch_rows
+        rows = loader.row_order(job.draw, job.seed, np.arange(last - job.batch_rows, last))
+        ids = sorted({i for row in rows for i in job.ids_of(int(row))})
         raise RunFailure(
             f"{job.name}: loss {values['loss']} with gradient norm {values['grad_norm']} at step {pending.step}; the "
             f"weights were left as they were and saved. Threads of that batch: {', '.join(ids[:20])}"

@@ -24,6 +24,22 @@ class Options:
     layer_norms: bool = False
 
 
+def parse_duration(text: str) -> float:
+    """Reads "3h30m", "90m", "1d2h", "45s", or SLURM's "HH:MM:SS" and "D-HH:MM:SS"; returns seconds.
+
+    Raises:
+      UserError: it is none of them, or no time at all.
+    """
+    given = text.strip()
+    letters = re.fullmatch(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", given)
+    found = letters or re.fullmatch(r"(?:(\d+)-)?(\d+):(\d\d):(\d\d)", given)
+    numbers = [int(number or 0) for number in found.groups()] if found else []
+    seconds = sum(number * size for number, size in zip(numbers, (86400, 3600, 60, 1), strict=False))
+    if not seconds:
+        raise UserError(f"--time_limit {text}: give a time such as 3h30m, 90m, or 1-12:00:00.")
+    return float(seconds)
+
+
 def parse_steps(text: str) -> tuple[int, int]:
     """Reads "A:B" or "A", steps counted from 1, both ends included.
 

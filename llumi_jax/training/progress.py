@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
 from rich import box
 from rich.console import Console
 from rich.padding import Padding
@@ -47,7 +48,7 @@ class Progress:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.stage, self.total, self.done, self.unit = stage, total, start, unit
-        self._console = console or Console(stderr=True)
+        self._console = console or Console(stderr=True, quiet=jax.process_index() > 0)  # one speaks for all
         self._clock = clock
         self._started = clock()
         self._last_line = self._started

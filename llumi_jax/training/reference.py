@@ -18,6 +18,7 @@ from llumi_jax.cli import UserError
 from llumi_jax.data import loader
 from llumi_jax.data.packing import PackedRows
 from llumi_jax.storage import files
+from llumi_jax.training.hosts.agreement import from_first
 from llumi_jax.training.provenance import difference, digest_of
 
 Parts = Mapping[str, Any]  # of `provenance.of_rows`
@@ -44,6 +45,7 @@ def sweep(
     batch_rows: int,
     *,
     writer: bool = True,
+    mine: np.ndarray | None = None,
     shared: "Shared | None" = None,
     after_batch: Callable[[int], None] = lambda done: None,
 ) -> np.ndarray:
@@ -53,9 +55,10 @@ def sweep(
       path: an .npy file; a .json beside it says what it was made from and how far it got.
       made_from: see `provenance.of_rows`.
       rows: what to sweep over.
-      compute: batch -> log-probabilities [batch, S].
+      compute: batch -> log-probabilities [batch, S] of the whole batch.
       batch_rows: rows of a batch.
       writer: whether this process writes (the first of several does).
+      mine: which rows of a batch this process loads; None = all.
       shared: where other runs keep theirs: read before anything is computed, added to at the end.
       after_batch: called with the number of rows done, when they are on disk.
 
@@ -63,7 +66,7 @@ def sweep(
       UserError: the file was made from something else; it says from what.
     """
     progress_file, parts = path.with_suffix(".json"), dict(made_from)
-    done = _done(progress_file, parts)
+    done = from_first(lambda: _done(progress_file, parts))
     shape = (len(rows), rows.shape.slots)
     if not done and shared and (found := shared.find(parts, shape)) is not None:
         if writer:
@@ -78,7 +81,7 @@ def sweep(
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     else:
         values = np.load(path) if done else np.zeros(shape, np.float32)
-    for indices, batch in loader.sweep(rows, batch_rows, start=done):
+    for indices, batch in loader.sweep(rows, batch_rows, done, mine):
         values[indices] = compute(batch)[: len(indices)]
         if writer:
             values.flush()

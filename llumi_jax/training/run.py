@@ -5,12 +5,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import flax
 import jax
 
+import llumi_jax
 from llumi_jax.cli import UserError
 from llumi_jax.storage import files
-from llumi_jax.training import looks, metrics
+from llumi_jax.training import looks, metrics, provenance
 from llumi_jax.training import recipe as recipes
+from llumi_jax.training.hosts import agreement
 from llumi_jax.training.looks import Answer
 from llumi_jax.training.recipe import Recipe, Stage
 from llumi_jax.training.stage import StageRun
@@ -23,6 +26,11 @@ def claim(workdir: Path, recipe: Recipe) -> None:
     Raises:
       UserError: the directory belongs to another config; it names the first key that differs.
     """
+    versions = {"llumi_jax": llumi_jax.__version__, "jax": jax.__version__, "flax": flax.__version__}
+    agreement.same("installation", versions, provenance.difference)
+    agreement.same("config", recipes.to_config(recipe), recipes.first_difference)
+    if jax.process_index() > 0:
+        return
     path, new = workdir / "config.json", recipes.to_config(recipe)
     if any(workdir.glob("*/model.json")):  # before its first stage has begun, a config may still be mended
         old = {key: value for key, value in files.read_json(path).items() if key in new}
@@ -36,6 +44,8 @@ def claim(workdir: Path, recipe: Recipe) -> None:
 
 def add_parameters(workdir: Path, parameters: int) -> None:
     """Notes the base's size in config.json, by which the report knows its banner."""
+    if jax.process_index() > 0:
+        return
     path = workdir / "config.json"
     config = files.read_json(path)
     if config.get("parameters") != parameters:
@@ -52,7 +62,8 @@ def run(shop: Workshop, answer: Answer) -> dict[str, Any]:
     recipe = shop.recipe
     for stage in recipe.selected():
         if shop.done(stage) is None:
-            check_data(shop, stage)
+            with agreement.first_goes_first():
+                check_data(shop, stage)
     stages = []
     for stage in recipe.selected():
         summary = shop.done(stage)
@@ -88,7 +99,10 @@ def _evaluation(folder: Path) -> Mapping[str, Any] | None:
 def _write_samples(shop: Workshop, stage: Stage, answer: Answer) -> None:
     """Lets the base and the trained model answer a few held-out posts, once."""
     folder, recipe = shop.folder(stage), shop.recipe
-    if (folder / "samples.jsonl").exists() or not recipe.samples or jax.process_index() != 0:
+    if (folder / "samples.jsonl").exists() or not recipe.samples:
+        return
+    if jax.process_count() > 1:  # the weights lie on all hosts, and the engine writes on one
+        print(f"{stage.name}: replies before and after are left to llumi_jax.generate, or to this command on one host")
         return
     threads = looks.shown_threads(recipe, stage, shop.data_dir)
     if not threads:

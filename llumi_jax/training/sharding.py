@@ -118,7 +118,30 @@ def place(tree: Any, mesh: Mesh) -> Any:
     return jax.tree.map(put, tree, tree_shardings(tree, mesh))
 
 
-def to_device(batch: Mapping[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array]:
-    """Makes global arrays from this process's rows of a batch."""
-    sharding = NamedSharding(mesh, PartitionSpec(BATCH_AXES))
-    return {name: jax.make_array_from_process_local_data(sharding, array) for name, array in batch.items()}
+def own_rows(mesh: Mesh, batch_rows: int) -> np.ndarray | None:
+    """Which rows of a batch live on this process's devices, in order: it loads these and no others. None = all.
+
+    A host of a mesh in which tensor or context span hosts feeds the rows that its neighbour feeds, too.
+    """
+    if jax.process_count() == 1:
+        return None
+    places = NamedSharding(mesh, PartitionSpec(BATCH_AXES)).addressable_devices_indices_map((batch_rows,))
+    rows = [range(*index[0].indices(batch_rows)) for index in places.values() if index is not None]
+    return np.unique(np.concatenate([np.asarray(part) for part in rows]))
+
+
+def to_device(batch: Mapping[str, np.ndarray], mesh: Mesh, batch_rows: int = 0) -> dict[str, jax.Array]:
+    """Makes global arrays from this process's own rows of a batch, of `batch_rows` rows where there are others."""
+    sharding, own = NamedSharding(mesh, PartitionSpec(BATCH_AXES)), own_rows(mesh, batch_rows)
+    if own is None:
+        return {name: jax.make_array_from_process_local_data(sharding, array) for name, array in batch.items()}
+    at = {int(row): place for place, row in enumerate(own)}
+
+    def put(array: np.ndarray) -> jax.Array:
+        def part(index: Any) -> np.ndarray:
+            first, last, _ = index[0].indices(batch_rows)
+            return array[at[first] : at[first] + last - first]
+
+        return jax.make_array_from_callback((batch_rows, *array.shape[1:]), sharding, part)
+
+    return {name: put(array) for name, array in batch.items()}

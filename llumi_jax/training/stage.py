@@ -23,6 +23,7 @@ from llumi_jax.objectives import preference as objectives
 from llumi_jax.storage import checkpoints, files
 from llumi_jax.training import build, looks, loop, metrics, provenance, reference, sharding, step
 from llumi_jax.training.compiled import CompiledStep
+from llumi_jax.training.hosts import agreement, votes
 from llumi_jax.training.optimizer import check_lengths
 from llumi_jax.training.progress import Progress
 from llumi_jax.training.recipe import Stage, to_config
@@ -40,7 +41,7 @@ class StageRun:
         self.folder = shop.folder(stage)
         self.lora_config = shop.lora_config
         self.model = build.decoder(self.recipe, shop.base.config)
-        self.reply_logps = jax.jit(functools.partial(step.reply_logps, self.model), static_argnames="slots")
+        self.reply_logps = votes.scored(functools.partial(step.reply_logps, self.model), shop.mesh)
 
     def run(self) -> dict[str, Any]:
         """Trains, evaluates and returns the stage's summary. A part that is done already is not done again."""
@@ -72,7 +73,7 @@ class StageRun:
             else:
                 self._require_plain_start(start)
         state, best = self._train(rows, inputs, start, frozen, held_out, before)
-        result = state.result if best is None else self._restored(self.stage)
+        result = state.result if best is None else self._restored(self.stage, best.step)
         identity |= {"end": checkpoints.tree_sha256(result)}
         after = self._sweep("after", held_out, result, identity)
         return self._finish(state, best, held_out, before, after, time.monotonic() - began)
@@ -80,13 +81,15 @@ class StageRun:
     # --- parts, in the order of run() ---
 
     def _training_rows(self) -> Mixture | None:
-        return training_rows(self.shop, self.stage)
+        with agreement.first_goes_first():  # it prepares the dataset and keeps its tokens
+            return training_rows(self.shop, self.stage)
 
     def _held_out(self) -> PackedRows | None:
         if not self.stage.evaluate:
             return None
         split, most = self.recipe.evaluation_split, self.stage.evaluation_threads
-        rows = read_rows(self.shop, self.stage, split, "pairs", most)
+        with agreement.first_goes_first():
+            rows = read_rows(self.shop, self.stage, split, "pairs", most)
         if rows is None:
             said = f"{self.stage.name}: no held-out pairs for role {self.stage.role!r} in split {split!r}"
             if self.stage.best_by:
@@ -100,6 +103,7 @@ class StageRun:
         """Holds the stage to the rows that it began with: a position in other rows would mean nothing."""
         drawn = {"base": self.shop.base.identity, "mixture": [list(self.draw.sizes), list(self.draw.counts)]}
         path, parts = self.folder / "inputs.json", self._made_from(rows, drawn)
+        agreement.same(f"{self.stage.name}", parts, provenance.difference)
         if path.exists() and (other := provenance.difference(files.read_json(path), parts)):
             raise UserError(
                 f"{self.folder} was begun with another {other}. Bring that back, or choose another --workdir."
@@ -184,11 +188,11 @@ class StageRun:
             )
         return self._restored(previous)
 
-    def _restored(self, stage: Stage) -> Any:
-        """The result of a stage."""
+    def _restored(self, stage: Stage, at: int | None = None) -> Any:
+        """The result of a stage, which it names itself once it is finished; before, it is the step `at`."""
         abstract = self._abstract_params()
         folder = self.shop.folder(stage) / "checkpoints"
-        return checkpoints.restore_params(folder, build.placed(abstract, self._shardings(abstract)))
+        return checkpoints.restore_params(folder, build.placed(abstract, self._shardings(abstract)), at)
 
     def _first_params(self) -> Any:
         base = self.shop.base
@@ -198,7 +202,7 @@ class StageRun:
             tree, config = base.adapter
             if config != self.lora_config:
                 raise UserError(f"config.lora differs from the adapter that config.init_from names ({config}).")
-            return jax.device_put(tree, self._shardings(tree))
+            return sharding.place(jax.tree.map(np.asarray, tree), self.shop.mesh)
         seed = jax.random.key(self.recipe.seed)
         make = functools.partial(lora.init, lora=self.lora_config, config=base.config)
         return jax.jit(make, out_shardings=self._shardings(self._abstract_params()))(seed)
@@ -253,6 +257,7 @@ class StageRun:
                 compute,
                 self.recipe.micro_rows,
                 writer=jax.process_index() == 0,
+                mine=sharding.own_rows(self.shop.mesh, self.recipe.micro_rows),
                 shared=self._shared(name),
                 after_batch=after_batch,
             )
@@ -264,9 +269,14 @@ class StageRun:
         names = ("tokens", "positions", "segment", "branch", "source", "target", "slot", "weight")
         base = {"base": self.shop.base.params() if self.lora_config else None}
 
+        shop, B = self.shop, self.recipe.micro_rows
+
         def compute(batch: Mapping[str, np.ndarray]) -> np.ndarray:
-            on_device = sharding.to_device({name: batch[name] for name in names}, self.shop.mesh)
-            return np.asarray(jax.device_get(self.reply_logps(params, base, on_device, slots=slots)))
+            on_device = sharding.to_device({name: batch[name] for name in names}, shop.mesh, B)
+            on_device = votes.cast(on_device, shop.stop.requested, shop.mesh)
+            logps, asked = jax.device_get(self.reply_logps(params, base, on_device, slots=slots))
+            shop.stop.heard(asked)
+            return np.asarray(logps)
 
         return compute
 
@@ -281,7 +291,7 @@ class StageRun:
         for name, count in sharding.whole_leaves(made.abstract.opt_state, made.places.opt_state).items():
             print(f"{stage.name}: optimiser state {name} ({size(count)}) stands whole on each device", flush=True)
         saved = checkpoints.Checkpoints(self.folder / "checkpoints", recipe.keep_checkpoints)
-        try:
+        with saved:
             if saved.latest is None:
                 # All weights that nothing else needs are handed over; a copy of them could be what does not fit.
                 alone = self.lora_config is None and frozen["reference"] is None
@@ -290,7 +300,8 @@ class StageRun:
                 state = TrainState.from_trees(saved.restore(build.placed(made.abstract, made.places).trees()))
             look = None
             if self.stage.evaluate_every and held_out is not None:
-                score = looks.scorer(held_out, before, stage, recipe.micro_rows, self._scorer)
+                mine = sharding.own_rows(mesh, recipe.micro_rows)
+                score = looks.scorer(held_out, before, stage, recipe.micro_rows, self._scorer, mine)
                 look = looks.held_out_look(self.folder, stage, total, score, int(state.step))
             norms = self.shop.options.layer_norms
             made_step = build.train_step(recipe, stage, self.model, rows.shape.slots, made, layer_norms=norms)
@@ -315,8 +326,6 @@ class StageRun:
                 replies=looks.reply_look(self.folder, recipe, stage, self.shop.data_dir, self.answer),
             )
             return loop.train(job, state, mesh, saved, self.shop.stop), look.best if look else None
-        finally:
-            saved.close()
 
     def _finish(
         self, state: TrainState, best: looks.Best | None, held_out: PackedRows | None, before, after, seconds: float

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from llumi_jax.training.compiled import Recompiles
+from llumi_jax.training.hosts.votes import STOP
 from llumi_jax.training.looks import Look
 from llumi_jax.training.metrics import MetricWriter
 from llumi_jax.training.pace import Pace
@@ -24,7 +24,6 @@ class Pending:
     """A step that the device may still be computing."""
 
     step: int
-    row_indices: np.ndarray
     metrics: Any  # name -> (sum, weight), on the device
     started: float
 
@@ -36,6 +35,7 @@ class StepLog:
       name, folder, total_steps: of the stage.
       start: step of the state that it begins with.
       tokens: of a step, without padding.
+      heard: is called with the votes to stop that a step carried.
       check: is called with every step and its numbers after they are written; raises if the run must not go on.
     """
 
@@ -46,9 +46,10 @@ class StepLog:
         total_steps: int,
         start: int,
         tokens: float,
+        heard: Callable[[float], None],
         check: Callable[[Pending, Mapping[str, float]], None],
     ) -> None:
-        self._name, self._tokens, self._check = name, tokens, check
+        self._name, self._tokens, self._heard, self._check = name, tokens, heard, check
         self.pace, self._recompiles = Pace(), Recompiles()
         self.bar = Progress(name, total_steps, start)
         self._writer = MetricWriter(folder, start) if jax.process_index() == 0 else None
@@ -75,8 +76,8 @@ class StepLog:
             yield
         self.pace.skip()
 
-    def sent_off(self, step: int, row_indices: np.ndarray, metrics: Any, started: float) -> None:
-        self._waiting.append(Pending(step, row_indices, metrics, started))
+    def sent_off(self, step: int, metrics: Any, started: float) -> None:
+        self._waiting.append(Pending(step, metrics, started))
 
     def catch_up(self, left: int, due: Sequence[Look] = (), state: TrainState | None = None) -> None:
         """Waits for the steps that were sent off, all but the newest `left`, writes them down and checks them.
@@ -104,6 +105,8 @@ class StepLog:
 
     def _values(self, pending: Pending) -> dict[str, float]:
         sums = jax.device_get(pending.metrics)
+        if votes := sums.pop(STOP, None):
+            self._heard(float(votes[0]))
         seconds, data_wait = self.pace.lap(pending.started)
         of = lambda total, weight: float(total) / float(weight) if weight else float(total)
         values = {name: of(total, weight) for name, (total, weight) in sums.items()}

@@ -33,8 +33,9 @@ class Trace:
         """Begins where it is time to; returns a context to send the step off in."""
         first, last = self._steps
         if first <= step <= last and not self._running:
-            jax.profiler.start_trace(self._folder)
             self._running, self.missed = True, False
+            if jax.process_index() == 0:
+                jax.profiler.start_trace(self._folder)
         return jax.profiler.StepTraceAnnotation("train", step_num=step)
 
     def after(self, step: int) -> Path | None:
@@ -53,4 +54,5 @@ class Trace:
 
     def _stop(self) -> None:
         self._running = False
-        jax.profiler.stop_trace()
+        if jax.process_index() == 0:
+            jax.profiler.stop_trace()

@@ -15,6 +15,7 @@ from llumi_jax.models import lora
 from llumi_jax.models.config import DecoderConfig
 from llumi_jax.storage import files
 from llumi_jax.training import build
+from llumi_jax.training.hosts import agreement
 from llumi_jax.training.options import Options
 from llumi_jax.training.progress import Progress
 from llumi_jax.training.recipe import Recipe, Stage
@@ -55,7 +56,7 @@ class Workshop:
     def done(self, stage: Stage) -> dict[str, Any] | None:
         """The stage's own summary once it is finished."""
         path = self.folder(stage) / "done.json"
-        return files.read_json(path) if path.exists() else None
+        return agreement.from_first(lambda: files.read_json(path) if path.exists() else None)
 
 
 def check_data(shop: Workshop, stage: Stage) -> None:

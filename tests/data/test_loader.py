@@ -67,7 +67,7 @@ def test_nothing_is_left_at_the_end():
 @pytest.mark.parametrize("count", [2, 4])
 def test_the_shares_of_processes_partition_each_batch(count):
     whole = list(loader.batches(Squares(13), 8, 2, 0, 32))
-    shares = [list(loader.batches(Squares(13), 8, 2, 0, 32, (index, count))) for index in range(count)]
+    shares = [list(loader.batches(Squares(13), 8, 2, 0, 32, part)) for part in np.split(np.arange(8), count)]
     for number, batch in enumerate(whole):
         parts = [share[number] for share in shares]
         assert all(len(part["row"]) == 8 // count for part in parts)
@@ -139,7 +139,7 @@ def test_a_mixture_goes_on_from_any_position(start):
 def test_processes_share_a_mixture():
     rows = Squares(745)
     whole = rows_of(loader.batches(rows, 8, 2, 0, 64, draw=MIXED))
-    shares = [list(loader.batches(rows, 8, 2, 0, 64, (index, 2), MIXED)) for index in range(2)]
+    shares = [list(loader.batches(rows, 8, 2, 0, 64, part, MIXED)) for part in np.split(np.arange(8), 2)]
     assert [int(row) for pair in zip(*shares, strict=True) for part in pair for row in part["row"]] == whole
 
 
