@@ -90,7 +90,7 @@ def main(argv: Sequence[str]) -> int:
     began = time.monotonic()
     args = parser().parse_args(others)
     watched = _options(args)
-    until = began + options.parse_duration(args.time_limit) if args.time_limit else None
+    limit = options.parse_duration(args.time_limit) if args.time_limit else math.inf
     _prepare_environment(args.virtual_devices)
     if args.dry_run:
         return _dry_run(_recipe(args, overrides))
@@ -101,7 +101,7 @@ def main(argv: Sequence[str]) -> int:
         recipe = _recipe(args, overrides)
         if args.overfit_one_batch is not None:
             return _overfit(recipe, args, watched)
-        return _train(recipe, args, watched, until, here)
+        return _train(recipe, args, watched, options.Term(began, limit), here)
 
 
 def _recipe(args: Any, overrides: Sequence[str]) -> Any:
@@ -224,35 +224,42 @@ def _overfit(recipe: Any, args: Any, watched: options.Options) -> int:
     return cli.EXIT_OK
 
 
-def _train(recipe: Any, args: Any, watched: options.Options, until: float | None, here: place.Place | None) -> int:
+def _train(recipe: Any, args: Any, watched: options.Options, term: options.Term, here: place.Place | None) -> int:
     from llumi_jax.storage import files
     from llumi_jax.training import run
+    from llumi_jax.training.goodput import Goodput
     from llumi_jax.training.hosts import agreement
     from llumi_jax.training.signals import Stopped, StopRequest
 
     workdir = Path(args.workdir)
     notice = Path(args.maintenance_file) if args.maintenance_file else None
     lock = files.locked(workdir) if here is None or here.process_id == 0 else contextlib.nullcontext()
-    with lock, StopRequest(here is not None, until, notice) as stop:
+    with lock, StopRequest(here is not None, term.end, notice) as stop:
         agreement.share_folder(workdir)
         run.claim(workdir, recipe)
+        goodput = Goodput(workdir, term.began)
         try:
-            with _workshop(recipe, workdir, Path(args.data_dir or workdir / "data"), stop, watched) as shop:
+            with _workshop(recipe, workdir, Path(args.data_dir or workdir / "data"), stop, watched, goodput) as shop:
+                goodput.loaded()
                 _run_stages(shop)
         except Stopped:
             said = f"Stopped on {stop.reason}" if stop.requested else "Stopped on what another process was told"
             print(f"{said}; all that was done is saved in {workdir}. The same command again goes on.")
+        run.close(goodput)
     return cli.EXIT_OK
 
 
 @contextlib.contextmanager
-def _workshop(recipe: Any, workdir: Path, data_dir: Path, stop: Any, watched: options.Options) -> Iterator[Any]:
+def _workshop(
+    recipe: Any, workdir: Path, data_dir: Path, stop: Any, watched: options.Options, goodput: Any = None
+) -> Iterator[Any]:
     """Loads the base onto the mesh, which is set within."""
     import jax
 
     from llumi_jax.interchange import packages
     from llumi_jax.models import attention
     from llumi_jax.training import sharding
+    from llumi_jax.training.goodput import Goodput
     from llumi_jax.training.workshop import Workshop
 
     # Compiled programs are kept: a run that goes on, or one like it, starts at once.
@@ -264,7 +271,8 @@ def _workshop(recipe: Any, workdir: Path, data_dir: Path, stop: Any, watched: op
     devices = f"{jax.device_count()} {jax.devices()[0].device_kind} device(s)"
     print(f"Loading {recipe.init_from or recipe.base} on {devices}", flush=True)
     with jax.set_mesh(mesh):
-        yield Workshop(recipe, workdir, data_dir, _load_base(recipe, mesh), mesh, stop, watched)
+        base = _load_base(recipe, mesh)
+        yield Workshop(recipe, workdir, data_dir, base, mesh, stop, watched, goodput or Goodput())
 
 
 def _run_stages(shop: Any) -> None:

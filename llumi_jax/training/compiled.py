@@ -54,12 +54,18 @@ class CompiledStep:
       name: of the stage, for what is said.
       folder: of the stage, where `compiled.json` is left; None = nowhere.
       say: prints a line.
+      around: gives a context to compile in.
     """
 
     def __init__(
-        self, step: Any, name: str, folder: Path | None = None, say: Callable[[str], None] = lambda line: print(line)
+        self,
+        step: Any,
+        name: str,
+        folder: Path | None = None,
+        say: Callable[[str], None] = lambda line: print(line),
+        around: Callable[[], Any] = contextlib.nullcontext,
     ) -> None:
-        self._step, self._name, self._folder, self._say = step, name, folder, say
+        self._step, self._name, self._folder, self._say, self._around = step, name, folder, say, around
         self._compiled: Any = None
         self._shapes: dict[str, str] = {}
 
@@ -80,7 +86,8 @@ class CompiledStep:
 
     def _compile(self, state: Any, frozen: Any, rows: Mapping[str, jax.Array]) -> Any:
         began = time.monotonic()
-        compiled = self._step.lower(state, frozen, rows).compile()
+        with self._around():
+            compiled = self._step.lower(state, frozen, rows).compile()
         seconds = time.monotonic() - began
         memory = memory_of(compiled)
         found = {

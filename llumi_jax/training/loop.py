@@ -13,6 +13,7 @@ from llumi_jax.cli import RunFailure
 from llumi_jax.data import loader
 from llumi_jax.storage.checkpoints import Checkpoints
 from llumi_jax.training import heap
+from llumi_jax.training.goodput import Goodput
 from llumi_jax.training.hosts import votes
 from llumi_jax.training.looks import HeldOutLook, Look, ReplyLook
 from llumi_jax.training.options import Options
@@ -45,6 +46,12 @@ class Job:
     options: Options = Options()
     held_out: HeldOutLook | None = None
     replies: ReplyLook | None = None
+    goodput: Goodput = dataclasses.field(default_factory=Goodput)
+
+    def saved(self) -> None:
+        """Steps up to here are not lost any more."""
+        if jax.process_index() == 0:
+            self.goodput.write()
 
     def due(self, step: int) -> list[Look]:
         """What is to be looked at after this step."""
@@ -73,8 +80,8 @@ def train(job: Job, state: TrainState, mesh: Mesh, checkpoints: Checkpoints, sto
     log = StepLog(job.name, job.folder, job.total_steps, start, job.tokens_per_row * B, stop.heard, check)
     trace, dog = Trace(job.folder, job.options.profile_steps), Watchdog(job.name, job.options.hang_seconds)
     try:
-        with log, dog, trace:
-            for number, batch in enumerate(log.pace.timed(stream), start=start + 1):
+        with log, dog, trace, job.goodput.part("steps"):
+            for number, batch in enumerate(log.pace.timed(job.goodput.waiting(stream)), start=start + 1):
                 began = log.pace()
                 with trace.before(number):
                     rows = votes.cast(to_device(batch, mesh, B), stop.requested, mesh)
@@ -91,13 +98,16 @@ def train(job: Job, state: TrainState, mesh: Mesh, checkpoints: Checkpoints, sto
                 best = held_out is not None and held_out.is_best(number)
                 ended = held_out is not None and held_out.exhausted
                 if saving or best or ended:
-                    with log.outside():
+                    with log.outside(), job.goodput.part("saving"):
                         checkpoints.save(number, state.trees())
                         if best:
                             checkpoints.wait()
                             _keep_best(held_out, checkpoints)
                         heap.give_back()
+                        job.saved()
                 dog.beat(number)
+                if number > start + 1:  # which waited for the compiler
+                    stop.takes(log.pace() - began)
                 if stopping:
                     checkpoints.wait()
                     raise Stopped
@@ -114,7 +124,8 @@ def train(job: Job, state: TrainState, mesh: Mesh, checkpoints: Checkpoints, sto
         raise
     finally:
         log.close()
-    checkpoints.wait()
+    with job.goodput.part("saving"):
+        checkpoints.wait()
     return state
 
 

@@ -1,7 +1,9 @@
 """How a run is watched. Nothing here changes what it computes, so none of it belongs into a config."""
 
 import dataclasses
+import math
 import re
+from typing import NamedTuple
 
 from llumi_jax.cli import UserError
 
@@ -22,6 +24,17 @@ class Options:
     profile_steps: tuple[int, int] | None = None
     hang_seconds: float = HANG_SECONDS
     layer_norms: bool = False
+
+
+class Term(NamedTuple):
+    """When this start began, by `time.monotonic()`, and in how many seconds from then it must have ended."""
+
+    began: float
+    limit: float = math.inf
+
+    @property
+    def end(self) -> float | None:
+        return self.began + self.limit if self.limit < math.inf else None
 
 
 def parse_duration(text: str) -> float:

@@ -13,6 +13,7 @@ from llumi_jax.cli import UserError
 from llumi_jax.storage import files
 from llumi_jax.training import looks, metrics, provenance
 from llumi_jax.training import recipe as recipes
+from llumi_jax.training.goodput import Goodput
 from llumi_jax.training.hosts import agreement
 from llumi_jax.training.looks import Answer
 from llumi_jax.training.recipe import Recipe, Stage
@@ -40,6 +41,13 @@ def claim(workdir: Path, recipe: Recipe) -> None:
             )
     else:
         files.write_json(path, new)
+
+
+def close(goodput: Goodput) -> None:
+    """Says, and keeps, where the time of this start went."""
+    if jax.process_index() == 0:
+        goodput.write(ended=True)
+        print(goodput.line(), flush=True)
 
 
 def add_parameters(workdir: Path, parameters: int) -> None:

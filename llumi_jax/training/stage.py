@@ -46,7 +46,9 @@ class StageRun:
     def run(self) -> dict[str, Any]:
         """Trains, evaluates and returns the stage's summary. A part that is done already is not done again."""
         began = time.monotonic()
-        found = self._training_rows()
+        part = self.shop.goodput.part
+        with part("loading"):
+            found = self._training_rows()
         if found is None:
             kind = kind_of(self.stage)
             raise UserError(
@@ -54,8 +56,9 @@ class StageRun:
                 f"Build one with data_pipelines.build, or choose another with --config.{kind}."
             )
         rows, self.draw, self.tokens_per_row = found.rows, found.draw, found.tokens_per_row
-        held_out = self._held_out()
-        start = self._start_params()
+        with part("loading"):
+            held_out = self._held_out()
+            start = self._start_params()
         identity = self._identity(start)
         given = self._given_reference(rows, identity)  # before anything is written: it may be refused
         self._bind(rows)
@@ -243,7 +246,7 @@ class StageRun:
         compute = self._scorer(params, rows.shape.slots)
         title = f"{self.stage.name}: {name}"
         dog = Watchdog(title, self.shop.options.hang_seconds, "row")
-        with Progress(title, len(rows), unit="row") as bar, dog:
+        with Progress(title, len(rows), unit="row") as bar, dog, self.shop.goodput.part("evaluation"):
 
             def after_batch(done: int) -> None:
                 dog.beat(done)
@@ -302,14 +305,16 @@ class StageRun:
             if self.stage.evaluate_every and held_out is not None:
                 mine = sharding.own_rows(mesh, recipe.micro_rows)
                 score = looks.scorer(held_out, before, stage, recipe.micro_rows, self._scorer, mine)
+                score = self.shop.goodput.within("evaluation", score)
                 look = looks.held_out_look(self.folder, stage, total, score, int(state.step))
+            compiling = functools.partial(self.shop.goodput.part, "compiling")
             norms = self.shop.options.layer_norms
             made_step = build.train_step(recipe, stage, self.model, rows.shape.slots, made, layer_norms=norms)
             first_loss = objectives.first_loss(stage) if stage.objective == "dpo" else None
             job = loop.Job(
                 name=stage.name,
                 folder=self.folder,
-                step=CompiledStep(made_step, stage.name, self.folder),
+                step=CompiledStep(made_step, stage.name, self.folder, around=compiling),
                 frozen=frozen,
                 rows=inputs,
                 draw=self.draw,
@@ -323,9 +328,13 @@ class StageRun:
                 first_loss_tolerance=(1e-3 if recipe.dtype == "float32" else 5e-2) * max(1.0, first_loss or 0.0),
                 options=self.shop.options,
                 held_out=look,
-                replies=looks.reply_look(self.folder, recipe, stage, self.shop.data_dir, self.answer),
+                replies=looks.reply_look(self.folder, recipe, stage, self.shop.data_dir, self._answer()),
+                goodput=self.shop.goodput,
             )
             return loop.train(job, state, mesh, saved, self.shop.stop), look.best if look else None
+
+    def _answer(self) -> looks.Answer | None:
+        return self.answer and self.shop.goodput.within("evaluation", self.answer)
 
     def _finish(
         self, state: TrainState, best: looks.Best | None, held_out: PackedRows | None, before, after, seconds: float

@@ -15,6 +15,7 @@ from llumi_jax.models import lora
 from llumi_jax.models.config import DecoderConfig
 from llumi_jax.storage import files
 from llumi_jax.training import build
+from llumi_jax.training.goodput import Goodput
 from llumi_jax.training.hosts import agreement
 from llumi_jax.training.options import Options
 from llumi_jax.training.progress import Progress
@@ -45,6 +46,7 @@ class Workshop:
     mesh: Mesh
     stop: StopRequest
     options: Options = Options()
+    goodput: Goodput = dataclasses.field(default_factory=Goodput)
 
     @property
     def lora_config(self) -> lora.LoraConfig | None:

@@ -44,12 +44,19 @@ def joined(place: Place | None, patience: Patience = Patience()) -> Iterator[Non
         company.listen(patience.heartbeat)
         _initialize(place, patience)
         if place.process_id:
-            sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (for good)
+            _be_silent()
         print(f"{place.processes} processes, joined by {place.how}; {company.names[0]}", flush=True)
         yield
     except BaseException as error:
         _end(company, error, patience)
     _part(company)
+
+
+def _be_silent() -> None:
+    """Nothing goes to standard output any more, from libraries neither."""
+    sys.stdout.flush()
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
 
 
 def _initialize(place: Place, patience: Patience) -> None:
