@@ -13,6 +13,7 @@ import jax
 
 from llumi_jax.cli import RunFailure
 from llumi_jax.storage import files
+from llumi_jax.training.hosts import agreement
 from llumi_jax.training.report_text import size
 
 FILE = "compiled.json"
@@ -88,6 +89,7 @@ class CompiledStep:
         began = time.monotonic()
         with self._around():
             compiled = self._step.lower(state, frozen, rows).compile()
+            agreement.meet()
         seconds = time.monotonic() - began
         memory = memory_of(compiled)
         found = {

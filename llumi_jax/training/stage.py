@@ -106,7 +106,7 @@ class StageRun:
         """Holds the stage to the rows that it began with: a position in other rows would mean nothing."""
         drawn = {"base": self.shop.base.identity, "mixture": [list(self.draw.sizes), list(self.draw.counts)]}
         path, parts = self.folder / "inputs.json", self._made_from(rows, drawn)
-        agreement.same(f"{self.stage.name}", parts, provenance.difference)
+        agreement.same(f"input of {self.stage.name}", parts, provenance.difference)
         if path.exists() and (other := provenance.difference(files.read_json(path), parts)):
             raise UserError(
                 f"{self.folder} was begun with another {other}. Bring that back, or choose another --workdir."

@@ -32,6 +32,12 @@ def from_first(value: Callable[[], Any]) -> Any:
     return json.loads(_store().blocking_key_value_get(key, _WAIT_MS))
 
 
+def meet() -> None:
+    """Waits until all processes are here: where one may be minutes late, a collective would give up sooner."""
+    if jax.process_count() > 1:
+        _store().wait_at_barrier(f"llumi/meet/{next(_number)}", _WAIT_MS)
+
+
 @contextlib.contextmanager
 def first_goes_first() -> Iterator[None]:
     """Process 0 goes through before the others: what it leaves on a disk that they share, they find."""
@@ -41,6 +47,7 @@ def first_goes_first() -> Iterator[None]:
     else:
         from_first(lambda: None)
         yield
+    meet()
 
 
 def same(what: str, parts: Mapping[str, Any], difference: Callable[[Any, Any], str | None]) -> None:
@@ -77,6 +84,7 @@ def share_folder(folder: Path) -> None:
                 f"this process does not see the {folder} of process 0. Give a --workdir on storage that all share."
             )
         time.sleep(0.2)
+    meet()
 
 
 def _marked(path: Path) -> str:
