@@ -17,7 +17,7 @@ from llumi_jax.training.hosts.roll_call import roll_call
 from tests.distributed.two_processes import free_port
 from tests.tiny_run import ROOT
 
-# Joins, then does what the last argument says.
+# Joins, and once all others have, does what the last argument says.
 _PROCESS = """
 import sys, time
 from llumi_jax.training.hosts.place import Place
@@ -26,6 +26,7 @@ index, of, port, how = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv
 company = roll_call(Place("flags", "deactivate", "127.0.0.1:" + port, of, index), 20)
 company.listen(20)
 print("joined", flush=True)
+sys.stdin.readline()
 if how == "fail":
     company.fail(2, "a mistake of mine")
 if how == "leave":
@@ -42,18 +43,21 @@ def started(*how: str) -> Iterator[list[subprocess.Popen]]:
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", _PROCESS, str(index), str(len(how)), port, what],
-            cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )
         for index, what in enumerate(how)
     ]  # fmt: skip
     try:
         for process in processes:
             assert process.stdout and process.stdout.readline() == "joined\n"
+        for process in processes:
+            assert process.stdin
+            process.stdin.close()
         yield processes
     finally:
         for process in processes:
-            process.kill()
-            process.communicate()
+            with process:
+                process.kill()
 
 
 def ends(process: subprocess.Popen) -> tuple[int, str]:
