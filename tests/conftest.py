@@ -14,6 +14,9 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# Tiny programs: XLA would take longer to make them fast than to run them. `pytest.mark.optimized` is for modules that
+# look at what XLA makes or run real weights; 0 in the environment makes all so.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="llumi-state-")
 atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 
@@ -35,6 +38,15 @@ LONGEST = ("test_quickstart.py", "test_resume.py", "test_sharding.py", "test_pac
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def optimization(request):
+    """Programs of this process are made as a user's are, where the module asks for it."""
+    before = jax.config.jax_disable_most_optimizations
+    jax.config.update("jax_disable_most_optimizations", before and not request.node.get_closest_marker("optimized"))
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
 
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

@@ -23,7 +23,8 @@ SHORT = [
 def run(*words, cwd=ROOT, seconds=600):
     done = subprocess.run(
         [sys.executable, "-m", *map(str, words)],
-        cwd=cwd, capture_output=True, text=True, timeout=seconds, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=cwd, capture_output=True, text=True, timeout=seconds,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "JAX_DISABLE_MOST_OPTIMIZATIONS": "0"},  # as a user runs it
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     return done

