@@ -43,10 +43,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True, scope="module")
 def optimization(request):
     """Programs of this process are made as a user's are, where the module asks for it."""
-    before = jax.config.jax_disable_most_optimizations
-    jax.config.update("jax_disable_most_optimizations", before and not request.node.get_closest_marker("optimized"))
+    asked, name = request.node.get_closest_marker("optimized"), "jax_disable_most_optimizations"
+    before = jax.config.values[name]
+    jax.config.update(name, before and not asked)
     yield
-    jax.config.update("jax_disable_most_optimizations", before)
+    jax.config.update(name, before)
 
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
