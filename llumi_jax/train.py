@@ -17,6 +17,7 @@ from typing import Any
 from llumi_jax import cli
 from llumi_jax.training import heap, options
 from llumi_jax.training.hosts import place
+from llumi_jax.training.planner import accelerators
 
 _EPILOG = """\
 Any key of the config can be set on the command line:
@@ -37,6 +38,10 @@ def parser() -> cli.Parser:
     )
     p.add_argument("--dry_run", action="store_true", help="print the plan (weights, memory, FLOPs, sharding) and stop")
     p.add_argument("--virtual_devices", type=int, default=0, metavar="N", help="pretend that the CPU is N devices")
+    p.add_argument(
+        "--accelerator", choices=list(accelerators.ACCELERATORS), default="",
+        help="with --dry_run: what to change for this one, where a step does not fit it",
+    )  # fmt: skip
     p.add_argument(
         "--overfit_one_batch", type=int, nargs="?", const=options.OVERFIT_STEPS, metavar="STEPS",
         help=f"learn the first batch of each stage by heart (STEPS: {options.OVERFIT_STEPS}), say how well, and stop",
@@ -93,7 +98,9 @@ def main(argv: Sequence[str]) -> int:
     limit = options.parse_duration(args.time_limit) if args.time_limit else math.inf
     _prepare_environment(args.virtual_devices)
     if args.dry_run:
-        return _dry_run(_recipe(args, overrides))
+        return _dry_run(_recipe(args, overrides), args.accelerator)
+    if args.accelerator:
+        raise cli.UserError("--accelerator says what to change in a plan: give --dry_run, too.")
     from llumi_jax.training.hosts import joining
 
     here = place.find(args.coordinator, args.processes, args.process_id, os.environ, args.join_seconds)
@@ -204,11 +211,12 @@ def _prepare_environment(virtual_devices: int) -> None:
         os.environ["JAX_NUM_CPU_DEVICES"] = str(virtual_devices)
 
 
-def _dry_run(recipe: Any) -> int:
+def _dry_run(recipe: Any, accelerator: str) -> int:
     from llumi_jax.interchange import sources
     from llumi_jax.training import plan, sharding
 
-    plan.show(recipe, sources.load_config(recipe.init_from or recipe.base), sharding.make_mesh(recipe.mesh))
+    config, mesh = sources.load_config(recipe.init_from or recipe.base), sharding.make_mesh(recipe.mesh)
+    plan.show(recipe, config, mesh, accelerator=accelerator)
     return cli.EXIT_OK
 
 

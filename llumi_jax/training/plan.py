@@ -23,6 +23,11 @@ from llumi_jax.models.config import DecoderConfig
 from llumi_jax.models.partitioning import BATCH_AXES, path_names
 from llumi_jax.training import build, flops, sharding
 from llumi_jax.training.compiled import Memory, memory_of
+from llumi_jax.training.planner import advice, estimate, traffic
+from llumi_jax.training.planner import memory as reckoning
+from llumi_jax.training.planner import show as tables
+from llumi_jax.training.planner.accelerators import ACCELERATORS
+from llumi_jax.training.planner.memory import Parts
 from llumi_jax.training.recipe import Recipe, Stage
 from llumi_jax.training.report_text import size
 
@@ -41,8 +46,13 @@ class Weight:
     size: int  # elements of the whole array
 
 
-def show(recipe: Recipe, config: DecoderConfig, mesh: Mesh, console: Console | None = None) -> None:
-    """Prints the plan: parameters, sharding of every weight, memory and FLOPs of each kind of step.
+def show(
+    recipe: Recipe, config: DecoderConfig, mesh: Mesh, console: Console | None = None, accelerator: str = ""
+) -> None:
+    """Prints the plan: parameters, sharding of every weight, memory, FLOPs and traffic of each kind of step.
+
+    Args:
+      accelerator: one of `planner.accelerators.ACCELERATORS`, to be told what to change where a step does not fit it.
 
     Raises:
       UserError: the batch does not split over the mesh.
@@ -58,13 +68,61 @@ def show(recipe: Recipe, config: DecoderConfig, mesh: Mesh, console: Console | N
         console.print(_weight_table(title, tree, mesh))
     shape = assumed_shape(recipe.row_length)
     _print_assumption(console, recipe, shape)
-    table = _step_table()
+    table, compiled = _step_table(), {}
     for names, stage in _kinds_of_step(recipe).items():
-        memory = step_memory(recipe, stage, config, mesh, shape)
+        memory = compiled[names] = step_memory(recipe, stage, config, mesh, shape)
         sizes = (size(count) for count in (memory.arguments, memory.temporaries, memory.total))
         table.add_row(", ".join(names), *sizes, *map(_flops, step_flops(recipe, stage, config, shape)))
     console.print(table)
     _print_conventions(console, recipe, mesh)
+    console.print()
+    _print_reckoning(console, recipe, config, mesh, shape, compiled, accelerator)
+
+
+def needed(
+    recipe: Recipe, config: DecoderConfig, sizes: Mapping[str, int], platform: str | None = None
+) -> tuple[tuple[str, ...], Parts]:
+    """The stages whose step needs most of a device on a mesh of these sizes, and what; reckoned, not compiled."""
+    shape, on = assumed_shape(recipe.row_length), dict(sizes)
+    parts = {
+        names: reckoning.reckon(recipe, stage, config, on, abstract_rows(recipe, stage, shape), shape, platform)
+        for names, stage in _kinds_of_step(recipe).items()
+    }
+    return max(parts.items(), key=lambda item: item[1].total)
+
+
+def _print_reckoning(
+    console: Console,
+    recipe: Recipe,
+    config: DecoderConfig,
+    mesh: Mesh,
+    shape: RowShape,
+    compiled: Mapping[tuple[str, ...], Memory],
+    accelerator: str,
+) -> None:
+    sizes = dict(mesh.shape)
+    names, parts = needed(recipe, config, sizes)
+    tables.memory(console, names, parts, compiled[names])
+    kinds = _kinds_of_step(recipe)
+    sent = {", ".join(n): traffic.reckon(recipe, stage, config, sizes, shape) for n, stage in kinds.items()}
+    tables.traffic(console, sent)
+    counted = estimate.hardware_flops(recipe, *step_flops(recipe, kinds[names], config, shape))
+    tokens = recipe.batch_rows * shape.tokens
+    bfloat16 = recipe.dtype == "bfloat16"
+    needs = {name: needed(recipe, config, sizes, kind.platform)[1].total for name, kind in ACCELERATORS.items()}
+    tables.accelerators(console, mesh.size, needs, counted, sent[", ".join(names)].total, tokens, bfloat16)
+    if accelerator:
+        _print_advice(console, recipe, config, sizes, needs[accelerator], accelerator)
+
+
+def _print_advice(
+    console: Console, recipe: Recipe, config: DecoderConfig, sizes: dict[str, int], need: int, accelerator: str
+) -> None:
+    kind = ACCELERATORS[accelerator]
+    needs = lambda recipe, sizes: needed(recipe, config, sizes, kind.platform)[1].total
+    found = advice.advise(recipe, sizes, needs, kind.usable)
+    enough = None if found.fits else advice.devices_that_fit(recipe, sizes, needs, kind.usable)
+    tables.advice(console, accelerator, kind, need, found, enough)
 
 
 def describe(tree: Any, mesh: Mesh) -> list[Weight]:
@@ -83,8 +141,8 @@ def assumed_shape(row_length: int) -> RowShape:
     return RowShape(row_length, rounded_predictions(row_length // 2), some, some)
 
 
-def step_memory(recipe: Recipe, stage: Stage, config: DecoderConfig, mesh: Mesh, shape: RowShape) -> Memory:
-    """Compiles one train step for shapes alone and returns what a device needs for it."""
+def compile_step(recipe: Recipe, stage: Stage, config: DecoderConfig, mesh: Mesh, shape: RowShape) -> Any:
+    """Compiles one train step for shapes alone, as a run compiles it; a `jax.stages.Compiled`."""
     with jax.set_mesh(mesh):
         trained = build.abstract_trained(recipe, config)
         made = build.trainer(recipe, stage, trained, mesh, _STEPS, _STEPS)
@@ -95,20 +153,26 @@ def step_memory(recipe: Recipe, stage: Stage, config: DecoderConfig, mesh: Mesh,
         }
         rows = abstract_rows(recipe, stage, shape, mesh)
         step = build.train_step(recipe, stage, build.decoder(recipe, config), shape.slots, made)
-        compiled = step.lower(build.placed(made.abstract, made.places), frozen, rows).compile()
-    found = memory_of(compiled)
+        return step.lower(build.placed(made.abstract, made.places), frozen, rows).compile()
+
+
+def step_memory(recipe: Recipe, stage: Stage, config: DecoderConfig, mesh: Mesh, shape: RowShape) -> Memory:
+    """What a device needs for one train step, as the compiler counts it."""
+    found = memory_of(compile_step(recipe, stage, config, mesh, shape))
     if found is None:
         raise UserError("this platform's compiler does not tell its memory. Run without --dry_run.")
     return found
 
 
-def abstract_rows(recipe: Recipe, stage: Stage, shape: RowShape, mesh: Mesh) -> dict[str, jax.ShapeDtypeStruct]:
-    """The batch as the loop puts it on the mesh."""
+def abstract_rows(
+    recipe: Recipe, stage: Stage, shape: RowShape, mesh: Mesh | None = None
+) -> dict[str, jax.ShapeDtypeStruct]:
+    """The batch as the loop puts it on the mesh; without one, its shapes alone."""
     row = build_row([], shape)
     if stage.objective == "dpo" and stage.reference == "cached":
         row["reference_logps"] = np.zeros(shape.slots, np.float32)
     row["row"] = np.zeros((), np.int64)
-    place = NamedSharding(mesh, PartitionSpec(BATCH_AXES))
+    place = None if mesh is None else NamedSharding(mesh, PartitionSpec(BATCH_AXES))
     dtype = lambda x: jax.dtypes.canonicalize_dtype(x.dtype)
     of = lambda x: jax.ShapeDtypeStruct((recipe.batch_rows, *x.shape), dtype(x), sharding=place)
     return {name: of(array) for name, array in row.items()}
