@@ -1,4 +1,4 @@
-"""What docs/training.md names exists: commands, flags, keys, policies, messages; its code makes recipes."""
+"""What docs/training.md and docs/pods.md name exists: commands, flags, keys, policies, messages; code makes recipes."""
 
 import re
 import shlex
@@ -11,12 +11,14 @@ from configs.common import config, stage
 from llumi_jax import train
 from llumi_jax.cli import UserError
 from llumi_jax.evaluation.preference import BRIEF
+from llumi_jax.models import partitioning
 from llumi_jax.models.lora import LoraConfig
 from llumi_jax.models.remat import REMAT_POLICIES
 from llumi_jax.training import optimizer, provenance, recipe
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+PODS = (ROOT / "docs" / "pods.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", TEXT, flags=re.DOTALL)
 NAMES: dict = {}
 for language, block in BLOCKS:
@@ -28,7 +30,10 @@ def made(**settings) -> recipe.Recipe:
     return recipe.from_config(config(stage("gm", "dpo", epochs=1.0), **settings).to_dict())
 
 
-@pytest.mark.parametrize("line", [line for kind, code in BLOCKS if kind == "bash" for line in code.splitlines()])
+COMMANDS = re.findall(r"```bash\n(.*?)```", TEXT + PODS, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("line", [line for code in COMMANDS for line in code.replace("\\\n", " ").splitlines()])
 def test_commands_are_understood(line, monkeypatch):
     monkeypatch.chdir(ROOT)
     words = shlex.split(line)
@@ -55,6 +60,13 @@ def test_remat_policies_and_looks_are_all_there():
     assert table == ["remat", *REMAT_POLICIES]
     assert {*BRIEF} <= set(re.findall(r"`(\w+)`", TEXT))
     assert all(f"`{name}`" in TEXT for name in recipe.REFERENCES)
+    assert re.findall(r"^\| `(\w+)` \|", PODS, flags=re.MULTILINE) == [
+        *partitioning.MESH_AXES,
+        "remat",
+        *REMAT_POLICIES,
+    ]
+    known = {flag for action in train.parser()._actions for flag in action.option_strings}
+    assert {flag for flag in re.findall(r"`(--(?!config)\w+)[ `]", PODS)} <= known
 
 
 def test_its_code_makes_recipes():

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from llumi_jax.models.remat import REMAT_POLICIES
 from llumi_jax.training.recipe import Recipe
 
 Needs = Callable[[Recipe, dict[str, int]], int]  # bytes on a device
@@ -78,15 +79,13 @@ def _steps(recipe: Recipe, sizes: dict[str, int]) -> Iterator[_Step]:
         split = ("--config.mesh.data=1", f"--config.mesh.fsdp={merged['fsdp']}")
         yield same, _sizes(merged), split, "weights travel between the devices that split them"
         sizes = merged
+    yield from _remat(recipe, ("products",), "a few per cent of a step")
     ways, micro = sizes["data"] * sizes["fsdp"], recipe.micro_rows
     while micro % 2 == 0 and (micro // 2) % ways == 0:
         micro //= 2
         cost = "the same gradients in more passes; weights travel in each"
         yield _with(micro_batch_rows=micro), same, (f"--config.micro_batch_rows={micro}",), cost
-    order = ("none", "products", "attention", "full")
-    for policy in order[order.index(recipe.remat) + 1 :] if recipe.remat in order else ():
-        cost = {"products": "a few per cent of a step"}.get(policy, "a third of a step's products again")
-        yield _with(remat=policy), same, (f"--config.remat={policy}",), cost
+    yield from _remat(recipe, ("attention", "full"), "a third of a step's products again")
     for stage in recipe.selected():
         if stage.objective == "dpo" and stage.reference == "frozen":
             flag = f"--config.stage.{stage.name}.reference=cached"
@@ -103,6 +102,14 @@ def _steps(recipe: Recipe, sizes: dict[str, int]) -> Iterator[_Step]:
         context, sizes = 2 * context, {**sizes, "context": 2 * context, "fsdp": sizes["fsdp"] // 2}
         flags = (f"--config.mesh.fsdp={sizes['fsdp']}", f"--config.mesh.context={context}")
         yield same, _sizes(sizes), flags, "rows split; keys and values travel"
+
+
+def _remat(recipe: Recipe, policies: tuple[str, ...], cost: str) -> Iterator[_Step]:
+    """Those of the policies that keep less than the recipe's own."""
+    order = tuple(REMAT_POLICIES)
+    for policy in policies:
+        if order.index(policy) > order.index(recipe.remat):
+            yield _with(remat=policy), lambda sizes: sizes, (f"--config.remat={policy}",), cost
 
 
 def _sizes(now: dict[str, int]) -> Callable[[dict[str, int]], dict[str, int]]:
