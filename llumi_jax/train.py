@@ -275,9 +275,10 @@ def _workshop(
         jax.config.update("jax_compilation_cache_dir", str(packages.cache_folder() / "compiled"))
     mesh = sharding.make_mesh(recipe.mesh)
     sharding.check_batch(mesh, recipe.batch_rows, recipe.micro_rows)
-    sharding.check_rows(mesh, recipe.row_length, attention.resolve_backend(recipe.attention, recipe.row_length))
+    backend = attention.resolve_backend(recipe.attention, recipe.row_length)
+    sharding.check_rows(mesh, recipe.row_length, backend)
     devices = f"{jax.device_count()} {jax.devices()[0].device_kind} device(s)"
-    print(f"Loading {recipe.init_from or recipe.base} on {devices}", flush=True)
+    print(f"Loading {recipe.init_from or recipe.base} on {devices}; attention {backend!r}", flush=True)
     with jax.set_mesh(mesh):
         base = _load_base(recipe, mesh)
         yield Workshop(recipe, workdir, data_dir, base, mesh, stop, watched, goodput or Goodput())

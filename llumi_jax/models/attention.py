@@ -10,6 +10,7 @@ Backends, all held to one equivalence test:
   dense   the whole [T, T] square with a mask; any device, any length.
   block   blocked over queries; each block reads only the keys from the start of its segment on. Flash-like: the
           softmax is recomputed in the backward pass, so memory grows with T and not with T^2.
+  pallas  kernels for GPU and TPU (`models.flash`); memory as block. On a CPU they are interpreted, for tests.
 """
 
 import functools
@@ -24,10 +25,10 @@ from jaxtyping import Array, Bool, Float, Int
 
 from llumi_jax.models import contraction, partitioning
 
-BACKENDS = ("dense", "block")
+BACKENDS = ("dense", "block", "pallas")
 QUERY_BLOCK = 128
 _KEY_WIDTHS = (128, 256, 384, 512, 640, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192)
-_MASKED = -1e30  # finite, so that no row of an empty mask can become NaN
+MASKED = -1e30  # finite, so that no row of an empty mask can become NaN
 
 
 class RowLayout(NamedTuple):
@@ -41,19 +42,37 @@ class RowLayout(NamedTuple):
 def resolve_backend(name: str, row_length: int, platform: str | None = None) -> str:
     """Returns the backend that `name` ("auto" or one of BACKENDS) stands for at this row length.
 
+    Under "auto" an accelerator gets its kernels if they work there, which is tried; that of another machine (`platform`
+    is not the one at hand) is trusted to run them.
+
     Raises:
       ValueError: the name is unknown, or the backend cannot hold rows of this length.
     """
     platform = platform or jax.default_backend()
     if name == "auto":
-        return "block" if platform == "cpu" and row_length % QUERY_BLOCK == 0 else "dense"
+        return "dense" if row_length % QUERY_BLOCK else "block" if platform == "cpu" else _kernels_or_dense(platform)
     if name not in BACKENDS:
         raise ValueError(f"attention backend {name!r} is not one of {', '.join(('auto', *BACKENDS))}")
-    if name == "block" and row_length % QUERY_BLOCK:
+    if name != "dense" and row_length % QUERY_BLOCK:
         raise ValueError(
-            f"attention backend 'block' needs a row length that is a multiple of {QUERY_BLOCK}, got {row_length}"
+            f"attention backend {name!r} needs a row length that is a multiple of {QUERY_BLOCK}, got {row_length}"
         )
     return name
+
+
+def _kernels_or_dense(platform: str) -> str:
+    if platform != jax.default_backend():
+        return "pallas"
+    from llumi_jax.models import flash
+
+    if why := flash.trouble():
+        _say_once(f"Attention kernels do not work on this {platform}, 'dense' is used: {why}")
+    return "dense" if why else "pallas"
+
+
+@functools.cache
+def _say_once(line: str) -> None:
+    print(line, flush=True)
 
 
 def may_attend(queries: RowLayout, keys: RowLayout, query_index, key_index, window: int | None) -> Bool[Array, "B Q S"]:
@@ -82,19 +101,28 @@ def attend(
     On a mesh whose axis `context` splits the tokens of a row, each device answers for its own queries and sees the keys
     and values of the whole row; T must divide (`training.sharding.check_rows`).
     """
-    local = functools.partial(_block if backend == "block" else _dense, window=window)
+    here = functools.partial(local(backend), window=window)
     mesh = partitioning.current_mesh()
     if mesh is None or (backend == "dense" and mesh.shape["context"] == 1):
-        return local(q, k, v, *layout)
+        return here(q, k, v, *layout)
     # The scan over blocks is sequential: every device must run it over its own rows and heads only.
     heads = "tensor" if k.shape[2] % mesh.shape["tensor"] == 0 else None
     rows, tokens = partitioning.BATCH_AXES, partitioning.TOKEN_AXIS
     arrays, layouts = PartitionSpec(rows, tokens, heads, None), PartitionSpec(rows, None)
     sharded = jax.shard_map(
-        local if mesh.shape[tokens] == 1 else _over_context(local),
+        here if mesh.shape[tokens] == 1 else _over_context(here),
         mesh=mesh, in_specs=(arrays,) * 3 + (layouts,) * 3, out_specs=arrays, check_vma=False,
     )  # fmt: skip
     return sharded(q, k, v, *layout)
+
+
+def local(backend: str) -> Callable[..., Array]:
+    """The backend as a function (q, k, v, segment, branch, position, first=None, *, window) on one device."""
+    if backend == "pallas":
+        from llumi_jax.models import flash  # Pallas takes its time to import
+
+        return flash.attend
+    return _block if backend == "block" else _dense
 
 
 def _over_context(local: Callable[..., Array]) -> Callable[..., Array]:
@@ -140,7 +168,7 @@ def masked_attention(
     K = k.shape[2]
     grouped = q.reshape(B, Q, K, H // K, N) * N**-0.5
     scores = jnp.einsum("BQKGN,BSKN->BKGQS", grouped, k, preferred_element_type=wide(q))
-    weights = jax.nn.softmax(jnp.where(mask[:, None, None], scores, _MASKED), axis=-1)
+    weights = jax.nn.softmax(jnp.where(mask[:, None, None], scores, MASKED), axis=-1)
     out = jnp.einsum("BKGQS,BSKN->BQKGN", weights.astype(v.dtype), v, preferred_element_type=wide(v))
     return out.reshape(B, Q, H, N).astype(q.dtype)
 
@@ -259,7 +287,7 @@ def _block_forward(q, k, v, layout: RowLayout, first, window):
         out, lse = state
         mask = _window_mask(layout, first, row, block, start, W, H // K, window)
         scores = dot("KQN,KWN->KQW", _read(queries, row, block), _window_of(keys, row, start, W))
-        scores = jnp.where(mask, scores, _MASKED)
+        scores = jnp.where(mask, scores, MASKED)
         top = scores.max(-1, keepdims=True)
         p = jnp.exp(scores - top)
         total = p.sum(-1, keepdims=True)

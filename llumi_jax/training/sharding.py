@@ -48,11 +48,11 @@ def check_batch(mesh: Mesh, batch_rows: int, micro_rows: int) -> None:
 
 
 def check_rows(mesh: Mesh, row_length: int, attention_backend: str) -> None:
-    """Raises UserError unless the tokens of a row split evenly over `context`, for "block" in whole query blocks."""
+    """Raises UserError unless the tokens of a row split evenly over `context`, in whole query blocks unless "dense"."""
     ways = mesh.shape[TOKEN_AXIS]
-    block = attention.QUERY_BLOCK if attention_backend == "block" and ways > 1 else 1
+    block = attention.QUERY_BLOCK if attention_backend != "dense" and ways > 1 else 1
     if row_length % (ways * block):
-        each = f", and attention 'block' needs a multiple of {block} tokens on each" if block > 1 else ""
+        each = f", and attention {attention_backend!r} needs a multiple of {block} tokens on each" if block > 1 else ""
         way_out = " Or set config.attention='dense'." if block > 1 and row_length % ways == 0 else ""
         raise UserError(
             f"config.row_length={row_length} must be a multiple of {ways * block}: config.mesh.context={ways} splits a "
