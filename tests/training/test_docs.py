@@ -11,7 +11,7 @@ from configs.common import config, stage
 from llumi_jax import train
 from llumi_jax.cli import UserError
 from llumi_jax.evaluation.preference import BRIEF
-from llumi_jax.models import partitioning
+from llumi_jax.models import attention, partitioning
 from llumi_jax.models.lora import LoraConfig
 from llumi_jax.models.remat import REMAT_POLICIES
 from llumi_jax.training import optimizer, provenance, recipe
@@ -57,14 +57,11 @@ def test_flags_and_keys_in_the_text_exist():
 
 def test_remat_policies_and_looks_are_all_there():
     table = re.findall(r"^\| `(\w+)` \|", TEXT, flags=re.MULTILINE)
-    assert table == ["remat", *REMAT_POLICIES]
+    assert table == ["remat", *REMAT_POLICIES, "attention", *attention.BACKENDS]
     assert {*BRIEF} <= set(re.findall(r"`(\w+)`", TEXT))
     assert all(f"`{name}`" in TEXT for name in recipe.REFERENCES)
-    assert re.findall(r"^\| `(\w+)` \|", PODS, flags=re.MULTILINE) == [
-        *partitioning.MESH_AXES,
-        "remat",
-        *REMAT_POLICIES,
-    ]
+    table = re.findall(r"^\| `(\w+)` \|", PODS, flags=re.MULTILINE)
+    assert table == [*partitioning.MESH_AXES, "remat", *REMAT_POLICIES, "attention", *attention.BACKENDS]
     known = {flag for action in train.parser()._actions for flag in action.option_strings}
     assert {flag for flag in re.findall(r"`(--(?!config)\w+)[ `]", PODS)} <= known
 
