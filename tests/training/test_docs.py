@@ -57,7 +57,7 @@ def test_flags_and_keys_in_the_text_exist():
 
 def test_remat_policies_and_looks_are_all_there():
     table = re.findall(r"^\| `(\w+)` \|", TEXT, flags=re.MULTILINE)
-    assert table == ["remat", *REMAT_POLICIES, "attention", *attention.BACKENDS]
+    assert table == ["remat", *REMAT_POLICIES]
     assert {*BRIEF} <= set(re.findall(r"`(\w+)`", TEXT))
     assert all(f"`{name}`" in TEXT for name in recipe.REFERENCES)
     table = re.findall(r"^\| `(\w+)` \|", PODS, flags=re.MULTILINE)
