@@ -39,6 +39,15 @@ class RowLayout(NamedTuple):
     position: Int[Array, "B T"]
 
 
+class Tokens(NamedTuple):
+    """Where some tokens of a row stand, `index` being their place in it; int32, of shapes that fit each other."""
+
+    segment: Any
+    branch: Any
+    index: Any
+    position: Any
+
+
 def resolve_backend(name: str, row_length: int, platform: str | None = None) -> str:
     """Returns the backend that `name` ("auto" or one of BACKENDS) stands for at this row length.
 
@@ -77,14 +86,19 @@ def _say_once(line: str) -> None:
 
 def may_attend(queries: RowLayout, keys: RowLayout, query_index, key_index, window: int | None) -> Bool[Array, "B Q S"]:
     """The one definition of who sees whom; `queries` and `keys` are slices [B, Q] and [B, S] of a row's layout."""
-    same_thread = queries.segment[:, :, None] == keys.segment[:, None, :]
-    branch = keys.branch[:, None, :]
-    same_reply = (branch == 0) | (branch == queries.branch[:, :, None])
-    causal = key_index[None, :] <= query_index[:, None]
-    allowed = same_thread & same_reply & causal
-    if window is not None:
-        allowed &= queries.position[:, :, None] - keys.position[:, None, :] < window
-    return allowed
+
+    def across(layout: RowLayout, index: Any, cut: Any) -> Tokens:
+        return Tokens(*(x[cut] for x in (layout.segment, layout.branch, index[None], layout.position)))
+
+    rows, columns = (slice(None), slice(None), None), (slice(None), None, slice(None))
+    return sees(across(queries, query_index, rows), across(keys, key_index, columns), window)
+
+
+def sees(query: Tokens, key: Tokens, window: int | None):
+    """`may_attend` of numbers that broadcast against each other."""
+    same_reply = (key.branch == 0) | (key.branch == query.branch)
+    allowed = (query.segment == key.segment) & same_reply & (key.index <= query.index)
+    return allowed if window is None else allowed & (query.position - key.position < window)
 
 
 def attend(

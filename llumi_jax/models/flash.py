@@ -2,7 +2,7 @@
 
 Flash attention (arXiv:2205.14135, backward as in arXiv:2307.08691): a block of queries goes over blocks of keys with a
 running softmax, and no [T, T] square exists. Blocks of keys before the first thread of the queries, and after the
-queries themselves, are not read. The mask is `attention.may_attend`, from the layout's numbers, inside of the kernel.
+queries themselves, are not read. The mask is `attention.sees`, inside of the kernel.
 
 The three kernels: forward; gradient of queries (over keys, as forward); gradients of keys and values (over queries,
 with scores transposed, so that nothing is turned round within a kernel). Scores, sums and gradients are float32.
@@ -18,28 +18,20 @@ from jax.ad_checkpoint import checkpoint_name
 from jax.experimental import pallas as pl
 from jaxtyping import Array, Float, Int
 
-from llumi_jax.models.attention import MASKED, QUERY_BLOCK, RowLayout, wide
+from llumi_jax.models import attention
+from llumi_jax.models.attention import MASKED, QUERY_BLOCK, RowLayout, Tokens, wide
 
 _BLOCK = QUERY_BLOCK
 
 
-class _Info(NamedTuple):
-    """What the mask is made of, of some tokens of a row: columns [Q, 1] of queries or keys, or rows [1, S] of them."""
-
-    segment: Any
-    branch: Any
-    index: Any
-    position: Any
-
-
 class _Places(NamedTuple):
-    """Info of queries and keys as columns and rows, and which blocks see which.
+    """Queries and keys as columns [., 1] and as rows [1, .] of numbers, and which blocks see which.
 
     For block i of queries, blocks first_key[i] … end_key[i]-1 of keys, and the other way round.
     """
 
-    queries: tuple[_Info, _Info]  # columns [B, Q, 1], rows [B, 1, Q]
-    keys: tuple[_Info, _Info]
+    queries: tuple[Tokens, Tokens]  # columns [B, Q, 1], rows [B, 1, Q]
+    keys: tuple[Tokens, Tokens]
     first_key: Int[Array, "B C"]
     end_key: Int[Array, "B C"]
     first_query: Int[Array, "B S"]
@@ -49,10 +41,10 @@ class _Places(NamedTuple):
 def _places(layout: RowLayout, Q: int, first) -> _Places:
     B, T = layout.segment.shape
     index = jnp.broadcast_to(jnp.arange(T, dtype=jnp.int32), (B, T))
-    whole = _Info(layout.segment, layout.branch, index, layout.position)
-    own = whole if first is None else _Info(*(jax.lax.dynamic_slice_in_dim(x, first, Q, axis=1) for x in whole))
-    columns = lambda info: _Info(*(x[:, :, None] for x in info))
-    rows = lambda info: _Info(*(x[:, None, :] for x in info))
+    whole = Tokens(layout.segment, layout.branch, index, layout.position)
+    own = whole if first is None else Tokens(*(jax.lax.dynamic_slice_in_dim(x, first, Q, axis=1) for x in whole))
+    columns = lambda info: Tokens(*(x[:, :, None] for x in info))
+    rows = lambda info: Tokens(*(x[:, None, :] for x in info))
     opening = own.segment[:, ::_BLOCK]
     first_key = jnp.argmax(whole.segment[:, None, :] == opening[:, :, None], axis=-1) // _BLOCK
     end_key = own.index[:, _BLOCK - 1 :: _BLOCK] // _BLOCK + 1
@@ -63,12 +55,6 @@ def _places(layout: RowLayout, Q: int, first) -> _Places:
     end_query = jnp.where(some, C - jnp.argmax(sees[:, ::-1], axis=1), 0)
     bounds = (x.astype(jnp.int32) for x in (first_key, end_key, first_query, end_query))
     return _Places((columns(own), rows(own)), (columns(whole), rows(whole)), *bounds)
-
-
-def _mask(q: _Info, k: _Info, window: int | None):
-    """`attention.may_attend`, of columns against rows or of rows against columns."""
-    allowed = (q.segment == k.segment) & ((k.branch == 0) | (k.branch == q.branch)) & (k.index <= q.index)
-    return allowed if window is None else allowed & (q.position - k.position < window)
 
 
 def _dot(a, b, dtype, contract: tuple[int, int]):
@@ -83,26 +69,26 @@ def _part(ref, number, row: bool = False):
     return ref[:, at] if row else ref[at, :]
 
 
-def _all(info: _Info) -> _Info:
-    return _Info(*(ref[...] for ref in info))
+def _all(info: Tokens) -> Tokens:
+    return Tokens(*(ref[...] for ref in info))
 
 
-def _parts(info: _Info, number, row: bool) -> _Info:
-    return _Info(*(_part(ref, number, row) for ref in info))
+def _parts(info: Tokens, number, row: bool) -> Tokens:
+    return Tokens(*(_part(ref, number, row) for ref in info))
 
 
 # --- kernels; `dtype` is that of sums -----------------------------------------------------------------------------
 
 
 def _forward_kernel(begin, end, *refs, scale, window, dtype):
-    own, others = _Info(*refs[:4]), _Info(*refs[4:8])
+    own, others = Tokens(*refs[:4]), Tokens(*refs[4:8])
     q_ref, k_ref, v_ref, out_ref, lse_ref = refs[8:]
     b, i = pl.program_id(0), pl.program_id(2)
     queries, q = _all(own), q_ref[...]
 
     def body(j, state):
         top, total, out = state
-        mask = _mask(queries, _parts(others, j, True), window)
+        mask = attention.sees(queries, _parts(others, j, True), window)
         scores = jnp.where(mask, _dot(q, _part(k_ref, j), dtype, (1, 1)) * scale, MASKED)
         higher = jnp.maximum(top, scores.max(-1, keepdims=True))
         p = jnp.where(mask, jnp.exp(scores - higher), 0)
@@ -118,14 +104,14 @@ def _forward_kernel(begin, end, *refs, scale, window, dtype):
 
 
 def _queries_kernel(begin, end, *refs, scale, window, dtype):
-    own, others = _Info(*refs[:4]), _Info(*refs[4:8])
+    own, others = Tokens(*refs[:4]), Tokens(*refs[4:8])
     q_ref, k_ref, v_ref, d_out_ref, lse_ref, delta_ref, d_q_ref = refs[8:]
     b, i = pl.program_id(0), pl.program_id(2)
     queries, q, d_out, lse, delta = _all(own), q_ref[...], d_out_ref[...], lse_ref[...], delta_ref[...]
 
     def body(j, d_q):
         k, v = _part(k_ref, j), _part(v_ref, j)
-        mask = _mask(queries, _parts(others, j, True), window)
+        mask = attention.sees(queries, _parts(others, j, True), window)
         p = jnp.where(mask, jnp.exp(_dot(q, k, dtype, (1, 1)) * scale - lse), 0)
         d_scores = p * (_dot(d_out, v, dtype, (1, 1)) - delta)
         return d_q + _dot(d_scores.astype(k.dtype), k, dtype, (1, 0))
@@ -135,7 +121,7 @@ def _queries_kernel(begin, end, *refs, scale, window, dtype):
 
 
 def _keys_kernel(begin, end, *refs, scale, window, dtype):
-    own, others = _Info(*refs[:4]), _Info(*refs[4:8])
+    own, others = Tokens(*refs[:4]), Tokens(*refs[4:8])
     k_ref, v_ref, q_ref, d_out_ref, lse_ref, delta_ref, d_k_ref, d_v_ref = refs[8:]
     b, j = pl.program_id(0), pl.program_id(2)
     keys, k, v = _all(own), k_ref[...], v_ref[...]
@@ -143,7 +129,7 @@ def _keys_kernel(begin, end, *refs, scale, window, dtype):
     def body(i, state):
         d_k, d_v = state
         q, d_out = _part(q_ref, i), _part(d_out_ref, i)
-        mask = _mask(_parts(others, i, True), keys, window)
+        mask = attention.sees(_parts(others, i, True), keys, window)
         p = jnp.where(mask, jnp.exp(_dot(k, q, dtype, (1, 1)) * scale - _part(lse_ref, i, True)), 0)
         d_v = d_v + _dot(p.astype(d_out.dtype), d_out, dtype, (1, 0))
         d_scores = p * (_dot(v, d_out, dtype, (1, 1)) - _part(delta_ref, i, True))
@@ -195,7 +181,7 @@ class _Call(NamedTuple):
         return {}
 
 
-def _run(call: _Call, kernel: Callable, bounds, own: _Info, others: _Info, given, results, heads: int, q) -> Any:
+def _run(call: _Call, kernel: Callable, bounds, own: Tokens, others: Tokens, given, results, heads: int, q) -> Any:
     """Runs a kernel over (array, spec) pairs; `own` are columns that it has a block of, `others` whole rows."""
     blocks, size = own.segment.shape[1] // _BLOCK, others.segment.shape[2]
     infos = [call.info(True, size)] * 4 + [call.info(False, size)] * 4
@@ -302,9 +288,7 @@ def trouble() -> str:
     layout = (place // 200 + 1, jnp.zeros_like(place), place % 200)
 
     def run(backend):
-        from llumi_jax.models.attention import local
-
-        loss = lambda q, k, v: jnp.sum(local(backend)(q, k, v, *layout, window=None).astype(jnp.float32) ** 2)
+        loss = lambda q, k, v: jnp.sum(attention.local(backend)(q, k, v, *layout, window=None).astype(jnp.float32) ** 2)
         return jax.jit(jax.grad(loss, argnums=(0, 1, 2)))(q, k, v)
 
     try:

@@ -228,19 +228,19 @@ def test_packed_loss_and_gradients_equal_four_plain_forwards(backend):
 @pytest.mark.parametrize("backend", attention.BACKENDS)
 @pytest.mark.parametrize("broken", ["replies see each other", "threads see each other", "prefix is hidden"])
 def test_a_broken_mask_is_noticed(backend, broken, monkeypatch):
-    original = attention.may_attend
+    original = attention.sees
 
-    def may_attend(queries, keys, query_index, key_index, window):
+    def sees(query, key, window):
         if broken == "replies see each other":
-            queries, keys = (x._replace(branch=jnp.zeros_like(x.branch)) for x in (queries, keys))
+            query, key = (x._replace(branch=jnp.zeros_like(x.branch)) for x in (query, key))
         elif broken == "threads see each other":
-            queries, keys = (x._replace(segment=jnp.ones_like(x.segment)) for x in (queries, keys))
-        allowed = original(queries, keys, query_index, key_index, window)
+            query, key = (x._replace(segment=jnp.ones_like(x.segment)) for x in (query, key))
+        allowed = original(query, key, window)
         if broken == "prefix is hidden":
-            allowed &= (keys.branch != 0)[:, None, :] | (queries.branch == 0)[:, :, None]
+            allowed &= (key.branch != 0) | (query.branch == 0)
         return allowed
 
-    monkeypatch.setattr(attention, "may_attend", may_attend)
+    monkeypatch.setattr(attention, "sees", sees)
     weights, policy, reference = _trees()
     # Made anew, because the compiled function of the other test holds the right mask.
     packed = jax.jit(jax.value_and_grad(functools.partial(_packed_loss, backend=backend)))
