@@ -33,7 +33,10 @@ jax.config.update("jax_platforms", os.environ.get("JAX_PLATFORMS", "cpu"))
 
 
 # Minutes each. What begins last ends last, and another worker would wait for it.
-LONGEST = ("test_quickstart.py", "test_resume.py", "test_sharding.py", "test_packed_equals_plain.py", "test_train.py")
+LONGEST = (
+    "test_quickstart.py", "test_resume.py", "test_two_processes.py", "test_sharding.py", "test_packed_equals_plain.py",
+    "test_train.py", "test_best.py",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

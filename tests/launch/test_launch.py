@@ -110,7 +110,7 @@ def test_a_job_at_its_limit_is_queued_again(train, tmp_path):
     stage = train.with_stages(tmp_path / "long.py", 'stage("gm", "sft", steps=400, evaluate=False)')
     found = run(
         FOLDER / "slurm.sh", stage, tmp_path / "work", SLURM_JOB_ID="17",
-        PATH=f"{tools}:{PATH}", SLURM_JOB_END_TIME=str(int(time.time()) + 61 + 25),
+        PATH=f"{tools}:{PATH}", SLURM_JOB_END_TIME=str(int(time.time()) + 61 + 15),
     )  # fmt: skip
     assert found.returncode == 0, found.stderr
     assert "Stopped on" in found.stdout and "told: requeue 17" in found.stdout
